@@ -1,0 +1,36 @@
+package sandbox
+
+// Feature names a protection or a facility that a host may be unable to give.
+type Feature string
+
+// The features, as Result.Enforced, Result.Missing, Spec.AllowMissing and UnsupportedError name them.
+const (
+	UserNamespace    Feature = "user namespace"
+	MountNamespace   Feature = "mount namespace"
+	PIDNamespace     Feature = "pid namespace"
+	NetworkNamespace Feature = "network namespace"
+	IPCNamespace     Feature = "ipc namespace"
+	UTSNamespace     Feature = "uts namespace"
+	CgroupNamespace  Feature = "cgroup namespace"
+
+	IDMap        Feature = "id map"
+	NewProc      Feature = "new /proc"
+	NoNewPrivs   Feature = "no_new_privs"
+	Capabilities Feature = "capabilities"
+	SeccompBPF   Feature = "seccomp filter"
+	LayeredRoot  Feature = "layered root"
+	OverlayMount Feature = "overlay mount"
+	TerminalPTY  Feature = "terminal"
+	MemfdExec    Feature = "execution of the set-up image"
+
+	WallTimeLimit Feature = "wall time limit"
+	CPUTimeLimit  Feature = "cpu time limit"
+	OutputLimit   Feature = "output limit"
+	Rlimits       Feature = "resource limits"
+	MemoryLimit   Feature = "memory limit"
+	PidsLimit     Feature = "pids limit"
+	CPULimit      Feature = "cpu limit"
+	CPUWeight     Feature = "cpu weight"
+	CPUSet        Feature = "cpu set"
+	IOLimits      Feature = "io limits"
+)

@@ -1,0 +1,103 @@
+package sandbox
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+)
+
+// Ending is how a command ended.
+type Ending int
+
+// The endings. Each rests on evidence from the kernel or on an act of this library, never on a guess
+// from an exit code.
+const (
+	Exited         Ending = iota + 1 // by itself, with ExitCode
+	Signaled                         // by Signal, sent by itself, inside, or by someone outside
+	Canceled                         // by the context or by Cmd.Kill
+	TimedOut                         // by Limits.WallTime
+	OutOfCPUTime                     // by Limits.CPUTime
+	OutOfMemory                      // by Limits.MemoryMax
+	OutputExceeded                   // by Limits.OutputMax
+	Forbidden                        // by the seccomp filter
+)
+
+// String returns the ending in words.
+func (e Ending) String() string {
+	switch e {
+	case Exited:
+		return "exited"
+	case Signaled:
+		return "signaled"
+	case Canceled:
+		return "canceled"
+	case TimedOut:
+		return "timed out"
+	case OutOfCPUTime:
+		return "out of CPU time"
+	case OutOfMemory:
+		return "out of memory"
+	case OutputExceeded:
+		return "output exceeded"
+	case Forbidden:
+		return "forbidden system call"
+	}
+	return fmt.Sprintf("Ending(%d)", int(e))
+}
+
+// MarshalText makes JSON show the ending in words.
+func (e Ending) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
+
+// Result is how a command ended, what it used, and what held it.
+type Result struct {
+	Ended    Ending
+	ExitCode int            // -1 unless Exited
+	Signal   syscall.Signal // the signal that ended the command, if one did; 0 if none
+	Syscall  string         // Forbidden: the refused call, where known
+	Usage    Usage
+	Enforced []Enforcement // what held the command, in a fixed order
+	Missing  []Feature     // left out under AllowMissing
+}
+
+// Enforcement is a protection and the mechanism that gave it.
+type Enforcement struct {
+	Feature Feature
+	By      string
+}
+
+// Usage is what a sandbox used: all its processes together, where nothing else is said. -1 is unknown.
+type Usage struct {
+	Wall   time.Duration // from the command's start to its end
+	Setup  time.Duration // from the call of Run to the command's start
+	User   time.Duration // processor time in user mode
+	System time.Duration // processor time in the kernel
+
+	// MemoryPeak is in bytes: the peak of the sandbox's cgroup where it has one, else the peak
+	// resident set of its largest process (ru_maxrss of getrusage(2)).
+	MemoryPeak int64
+	// PidsPeak is the largest number of processes and threads at a time.
+	PidsPeak int64
+}
+
+// Err returns nil if the command exited with code 0, else an *ExitError.
+func (r *Result) Err() error {
+	if r.Ended == Exited && r.ExitCode == 0 {
+		return nil
+	}
+	return &ExitError{Result: r}
+}
+
+// String returns the ending as os/exec words it: "exit status 1", "signal: killed", "timed out".
+func (r *Result) String() string {
+	switch r.Ended {
+	case Exited:
+		return fmt.Sprintf("exit status %d", r.ExitCode)
+	case Signaled:
+		return "signal: " + r.Signal.String()
+	case Forbidden:
+		if r.Syscall != "" {
+			return "forbidden system call: " + r.Syscall
+		}
+	}
+	return r.Ended.String()
+}

@@ -1,0 +1,211 @@
+package sandbox
+
+import (
+	"io"
+	"os"
+	"time"
+
+	"github.com/moby/sys/capability"
+
+	"github.com/ringfence-go/ringfence/idmap"
+	"github.com/ringfence-go/ringfence/seccomp"
+)
+
+// Spec says what to run and what it may reach. The zero value of every field is the safe one: a Spec
+// with nothing but Args runs the command in new namespaces of every kind, with no network but
+// loopback, no capabilities, the default seccomp filter and the base system as its root.
+//
+// A Spec is only read. It may be used again, also at the same time, as long as its readers and
+// writers may.
+type Spec struct {
+	// Args is the command and its arguments. Args[0] is looked up in the PATH of Env, inside the
+	// sandbox; with a slash in it, it is a path inside the sandbox.
+	Args []string
+
+	// Env is the whole environment as "key=value"; of several values of a key the last one counts.
+	// nil is PATH, HOME and LANG alone; empty but not nil is an empty environment. The caller's
+	// environment is never inherited.
+	Env []string
+
+	// Dir is the working directory inside; "" is "/". It must exist inside, and may not be below
+	// /proc, where a link could lead out.
+	Dir string
+
+	// Stdin is what the command reads; nil is the null device. An *os.File is handed to the command
+	// itself; any other reader is copied through a pipe.
+	Stdin io.Reader
+
+	// Stdout and Stderr take what the command writes; nil is the null device. An *os.File is handed
+	// to the command itself; any other writer is fed from a pipe. If both are the same (and can be
+	// compared with ==), they share one pipe and at most one goroutine at a time calls Write.
+	Stdout, Stderr io.Writer
+
+	// ExtraFiles are open files handed to the command: entry i becomes descriptor 3+i, a nil entry
+	// stays closed. Each is a hole in the wall: through a directory's descriptor the command reaches
+	// the host's tree.
+	ExtraFiles []*os.File
+
+	// Terminal gives the command a controlling terminal; nil is none. Not supported by this version:
+	// a Terminal is an *UnsupportedError.
+	Terminal *Terminal
+
+	// Root is the file system that the command sees as /. Zero is the base system: see the package
+	// documentation.
+	Root Root
+
+	// Mounts are made in order, after the root.
+	Mounts []Mount
+
+	// Hostname is the name of the machine inside, at most 64 bytes; "" is "sandbox".
+	Hostname string
+
+	// Network is the network inside; nil is a new network namespace with its loopback interface up
+	// and nothing else.
+	Network Network
+
+	// UIDs and GIDs say which IDs exist inside. nil is the caller's own ID, alone, under its own
+	// number; for a caller that is root it is 1000 inside and, outside, the first subordinate ID of
+	// root or else 65534. Host ID 0 is mapped only if it is written here.
+	UIDs, GIDs idmap.Map
+
+	// User is whom the command runs as, by IDs inside; nil is the first ID of UIDs and of GIDs.
+	User *User
+
+	// Capabilities are the ones that the command keeps, in its own user namespace; nil is none. Not
+	// supported by this version: a capability is an *UnsupportedError.
+	Capabilities []capability.Cap
+
+	// Seccomp is the filter for system calls; nil is seccomp.Default(). There is no value for "no
+	// filter": a policy that allows everything says so itself.
+	Seccomp *seccomp.Policy
+
+	// Limits bounds what the command uses; zero is no limit but the small ones of the base system.
+	Limits Limits
+
+	// AllowMissing lists what may be left out where the host cannot give it; the Result tells what
+	// was. Whatever is not listed fails closed, with an *UnsupportedError.
+	AllowMissing []Feature
+}
+
+// Root is the file system that the command sees as /. At most one of Path and Layers is set.
+type Root struct {
+	// Path is an existing directory of the host to use as /, submounts included. It is read-only
+	// unless Writable; its /proc and /dev, which must exist, are covered by new ones. "" with no
+	// Layers is the base system.
+	Path string
+
+	// Layers are the lower layers of an overlay, top first. Not supported by this version: a layer
+	// is an *UnsupportedError.
+	Layers []string
+
+	// Upper is the directory where changes to Layers are kept; "" throws them away.
+	Upper string
+
+	// Writable lets the command write to Path.
+	Writable bool
+}
+
+// MountType is the kind of a Mount.
+type MountType int
+
+// The kinds of mounts.
+const (
+	Bind    MountType = iota // Source, a file or directory of the host, with its submounts
+	Tmpfs                    // an empty file system in memory, of at most Size bytes
+	File                     // a file with the contents Data
+	Overlay                  // not supported by this version
+	Proc                     // a process file system of the sandbox's own PID namespace
+	Devpts                   // pseudo terminals of the sandbox's own
+	Mqueue                   // POSIX message queues of the sandbox's own IPC namespace
+)
+
+// Mount puts something at Target inside the sandbox. Every mount is nosuid and nodev.
+type Mount struct {
+	// Source is a path of the host; Bind only. A relative one starts at the caller's working
+	// directory. It must exist. Symbolic links in it are followed, on the host.
+	Source string
+
+	// Target is an absolute path inside, without "..". What is missing of it is created where the
+	// file system below is the sandbox's own or writable. Symbolic links in it are followed, inside.
+	Target string
+
+	// Type is the kind of the mount; zero is Bind.
+	Type MountType
+
+	// Writable lets the command write. Zero is read-only: for Bind with all its submounts, for File
+	// the file. A Tmpfs is there to be written and needs no Writable; what it holds is thrown away.
+	Writable bool
+
+	// Data is what a File holds. A Writable File can be changed inside; Data stays as it is.
+	Data []byte
+
+	// Size is the room in a Tmpfs, in bytes; zero is DefaultTmpfsSize.
+	Size int64
+}
+
+// DefaultTmpfsSize is the room in a tmpfs of the sandbox whose size the Spec does not give, in bytes:
+// each of /tmp and the home directory of the base system, and every Mount of type Tmpfs.
+const DefaultTmpfsSize = 256 << 20
+
+// Network is the network of a sandbox: nil in a Spec for one of its own, or HostNetwork{}.
+type Network interface {
+	// network is unexported so that no value can promise what the sandbox does not do.
+	network()
+}
+
+// HostNetwork shares the caller's network namespace: its interfaces, its loopback, its abstract
+// sockets. The command reaches whatever the caller reaches.
+type HostNetwork struct{}
+
+func (HostNetwork) network() {}
+
+// User is whom a command runs as, by IDs inside the sandbox.
+type User struct {
+	UID, GID int
+	Groups   []int // supplementary groups; none can be set where the caller's own ID is all that is mapped
+}
+
+// Terminal describes a controlling terminal.
+type Terminal struct {
+	Rows, Cols uint16 // zero: 24 and 80
+}
+
+// Limits bounds what a sandbox uses. Zero is no limit.
+type Limits struct {
+	// WallTime is how long the command may take from its start, by the clock.
+	WallTime time.Duration
+	// CPUTime is how much time on processors all processes of the sandbox may use together.
+	CPUTime time.Duration
+
+	MemoryMax     int64     // bytes, memory.max of cgroup v2; swap is 0 unless MemorySwapMax
+	MemorySwapMax int64     // bytes, memory.swap.max
+	PidsMax       int64     // processes and threads, pids.max
+	CPUMax        float64   // processors, cpu.max
+	CPUWeight     int       // 1 to 10000, cpu.weight
+	CPUSet        string    // a list such as "0-3,8", cpuset.cpus
+	IOMax         []IOLimit // io.max
+
+	// OutputMax is how many bytes the command may write to each of Stdout and Stderr; one that is an
+	// *os.File is not counted. The run ends when there is more; what came before is kept.
+	OutputMax int64
+
+	// Rlimits are set for the command (setrlimit(2)), beside a core file size of 0. A hard limit
+	// beyond the caller's own is an error.
+	Rlimits []Rlimit
+}
+
+// IOLimit bounds input and output on the device that holds Path. Zero is no limit.
+type IOLimit struct {
+	Path                string
+	ReadBPS, WriteBPS   int64 // bytes a second
+	ReadIOPS, WriteIOPS int64 // operations a second
+}
+
+// Rlimit is a resource limit; the names are those of the OCI runtime specification.
+type Rlimit struct {
+	Type       string // "RLIMIT_NOFILE"
+	Soft, Hard uint64 // RlimInfinity for none
+}
+
+// RlimInfinity is the value of a resource limit that limits nothing.
+const RlimInfinity = ^uint64(0)
