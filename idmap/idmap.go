@@ -1,6 +1,7 @@
 package idmap
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -12,8 +13,9 @@ import (
 // (user_namespaces(7), "Defining user and group ID mappings": 340 lines since Linux 4.15).
 const MaxRanges = 340
 
-// maxID is the largest ID: (uid_t)-1 means "no change" to the kernel and is never an ID.
-const maxID int64 = math.MaxUint32 - 1
+// maxID is the largest ID: (uid_t)-1 means "no change" to the kernel and is never an ID. Where an int
+// has 32 bits it is the largest int, so that every ID of a valid Map is one.
+const maxID int64 = min(math.MaxUint32-1, math.MaxInt)
 
 // Range maps Size consecutive IDs of a user namespace, ContainerID and up, to IDs of its parent
 // namespace, HostID and up. The names are those of syscall.SysProcIDMap.
@@ -33,31 +35,43 @@ func Single(containerID, hostID int) Map {
 }
 
 // Validate reports every fault of m, joined: a size below 1, an ID that is negative or beyond
-// 4294967294, ranges that overlap on either side, more than MaxRanges ranges.
+// 4294967294 (or the largest int, if that is less), ranges that overlap on either side, more than
+// MaxRanges ranges.
 func (m Map) Validate() error {
-	var faults []error
 	if len(m) > MaxRanges {
 		return fmt.Errorf("%d ranges, at most %d are possible", len(m), MaxRanges)
 	}
+	var faults []error
 	for i, r := range m {
 		if err := r.validate(); err != nil {
 			faults = append(faults, fmt.Errorf("range %d: %w", i, err))
 		}
 	}
 	if len(faults) > 0 {
-		return errors.Join(faults...)
+		return errors.Join(faults...) // overlaps of ranges that are none would say nothing
 	}
-	for i, r := range m {
-		for j, s := range m[:i] {
-			if overlap(r.ContainerID, s.ContainerID, r.Size, s.Size) {
-				faults = append(faults, fmt.Errorf("ranges %d and %d overlap inside the namespace", j, i))
-			}
-			if overlap(r.HostID, s.HostID, r.Size, s.Size) {
-				faults = append(faults, fmt.Errorf("ranges %d and %d overlap outside the namespace", j, i))
-			}
+	faults = m.overlaps(faults, "inside", func(r Range) int { return r.ContainerID })
+	faults = m.overlaps(faults, "outside", func(r Range) int { return r.HostID })
+	return errors.Join(faults...)
+}
+
+// overlaps appends a fault for each range that begins within one that begins no later.
+func (m Map) overlaps(faults []error, side string, first func(Range) int) []error {
+	order := make([]int, len(m))
+	for i := range m {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(first(m[i]), first(m[j])) })
+	end, widest := int64(-1), 0 // the largest ID so far, and whose it is
+	for _, i := range order {
+		if int64(first(m[i])) <= end {
+			faults = append(faults, fmt.Errorf("ranges %d and %d overlap %s the namespace", min(i, widest), max(i, widest), side))
+		}
+		if last := int64(first(m[i])) + int64(m[i].Size) - 1; last > end {
+			end, widest = last, i
 		}
 	}
-	return errors.Join(faults...)
+	return faults
 }
 
 func (r Range) validate() error {
@@ -70,10 +84,6 @@ func (r Range) validate() error {
 		return fmt.Errorf("IDs beyond %d", maxID)
 	}
 	return nil
-}
-
-func overlap(a, b, sizeA, sizeB int) bool {
-	return int64(a) < int64(b)+int64(sizeB) && int64(b) < int64(a)+int64(sizeA)
 }
 
 // HostID returns the ID outside of an ID inside, and whether there is one.
