@@ -1,0 +1,5 @@
+package sandboxtest
+
+import "testing"
+
+func TestMain(m *testing.M) { Main(m) }
