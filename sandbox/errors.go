@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 )
 
@@ -63,9 +64,26 @@ func (e *OpError) Error() string {
 // Unwrap returns the cause.
 func (e *OpError) Unwrap() error { return e.Err }
 
-// ErrNoInterpreter is the cause in an *OpError when the command exists but the program that its
-// first line or its ELF header names does not.
-var ErrNoInterpreter = errors.New("its interpreter or dynamic loader does not exist in the sandbox")
+// The causes in an *OpError when the command could not be executed.
+var (
+	// ErrNotFound says that the command does not exist in the sandbox. It matches fs.ErrNotExist.
+	ErrNotFound error = &commandError{"no such command in the sandbox", fs.ErrNotExist}
+	// ErrNotExecutable says that it exists and may not or cannot be executed. It matches
+	// fs.ErrPermission.
+	ErrNotExecutable error = &commandError{"not an executable file", fs.ErrPermission}
+	// ErrNoInterpreter says that it exists, but the program that its first line or its ELF header
+	// names does not.
+	ErrNoInterpreter = errors.New("its interpreter or dynamic loader does not exist in the sandbox")
+)
+
+// commandError is an error with a text of its own that is a case of another.
+type commandError struct {
+	text string
+	is   error
+}
+
+func (e *commandError) Error() string        { return e.text }
+func (e *commandError) Is(target error) bool { return target == e.is }
 
 // ExitError is an outcome that is not an exit with code 0, as Result.Err returns it.
 type ExitError struct {

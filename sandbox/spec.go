@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -141,6 +142,10 @@ type Mount struct {
 
 	// Size is the room in a Tmpfs, in bytes; zero is DefaultTmpfsSize.
 	Size int64
+
+	// Mode holds the permission bits of a File, zero is 0644, or of the top of a Tmpfs, zero is 1777.
+	// Of the other bits only fs.ModeSticky may be set, and only for a Tmpfs.
+	Mode fs.FileMode
 }
 
 // DefaultTmpfsSize is the room in a tmpfs of the sandbox whose size the Spec does not give, in bytes:

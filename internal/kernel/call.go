@@ -15,9 +15,10 @@ type Call struct {
 
 // Arg is one argument of a system call: a number, or the memory that it points to.
 type Arg struct {
-	Value int64
-	Mem   *Memory // not nil: the argument is the address of this memory
-	Text  string  // as strace(1) prints it
+	Value  int64
+	Mem    *Memory // not nil: the argument is an address in this memory,
+	Offset int     // so many bytes from its start
+	Text   string  // as strace(1) prints it
 }
 
 // Memory is a piece of the program's data segment. Two arguments that name the same Memory name
@@ -29,8 +30,9 @@ type Memory struct {
 
 // Ref is a pointer at Offset in a Memory.
 type Ref struct {
-	Offset int
-	To     *Memory // nil: the address of the interpreter's signal handler
+	Offset   int
+	To       *Memory // nil: the address of the interpreter's signal handler
+	ToOffset int     // so many bytes from the start of To
 }
 
 // Zeroed returns size bytes of memory that the kernel or a later call fills in.

@@ -1,0 +1,173 @@
+package image
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/internal/kernel"
+	"github.com/ringfence-go/ringfence/internal/plan"
+)
+
+// The data segment begins at dataAddr with a header, then the ops, then the memory that they point to.
+// The assembly reads these constants through go_asm.h, so that layout and interpreter cannot disagree.
+const (
+	textAddr = 0x400000
+	// dataOffset is where the data segment stands in the file. The address is congruent to it for
+	// pages of up to 64 KiB, as arm64 may have, and needs no padding up to such a page.
+	dataOffset = 0x1000
+	dataAddr   = 0x10000000 + dataOffset
+
+	// The header.
+	headerReport   = 0  // descriptor of the report socket
+	headerLifeline = 8  // descriptor of the lifeline
+	headerRecord   = 16 // the record of a failure, plan.SizeofFailed bytes
+	headerScratch  = 32 // a byte for the handler to read into
+	headerSize     = 64
+
+	// An op.
+	opNumber   = 0  // of the system call, 4 bytes
+	opKind     = 4  // 1 byte
+	opIndex    = 6  // 2 bytes
+	opArgs     = 8  // six of 8 bytes
+	opWant     = 56 // result, address of the child's op, or address to keep the result at
+	opTolerate = 64 // a bit for each errno below 64
+	opSize     = 72
+
+	// The kinds of ops, as the interpreter tells them apart.
+	kindAny   = 0 // go on unless the result is an error
+	kindExact = 1 // go on if the result is opWant
+	kindKeep  = 2 // store the result at opWant
+	kindFork  = 3 // in the child, go on at opWant
+	kindUntil = 4 // again until the result is opWant
+
+	recordFailed = 1 // plan.Failed
+)
+
+// MaxOps is the largest number of ops of a program: an index has 16 bits.
+const MaxOps = 1<<16 - 1
+
+// layout places memory in the data segment.
+type layout struct {
+	arch    kernel.Arch
+	handler uint64 // the address of the signal handler
+	data    []byte
+	at      map[*kernel.Memory]uint64 // the address of what has been placed
+	numbers map[string]uint32
+}
+
+// dataSegment encodes p. It establishes that every pointer in it points into the segment or at the
+// handler.
+func dataSegment(p *plan.Program, handler uint64) ([]byte, error) {
+	if len(p.Ops) > MaxOps {
+		return nil, fmt.Errorf("image: %d steps, at most %d are possible", len(p.Ops), MaxOps)
+	}
+	l := &layout{
+		arch: p.Arch, handler: handler,
+		data:    make([]byte, headerSize+opSize*len(p.Ops), headerSize+opSize*len(p.Ops)+16<<10),
+		at:      make(map[*kernel.Memory]uint64, 2*len(p.Ops)),
+		numbers: make(map[string]uint32, 64),
+	}
+	binary.LittleEndian.PutUint64(l.data[headerReport:], uint64(p.Report))
+	binary.LittleEndian.PutUint64(l.data[headerLifeline:], uint64(p.Lifeline))
+	for i := range p.Ops {
+		if err := l.putOp(i, &p.Ops[i]); err != nil {
+			return nil, fmt.Errorf("image: step %d, %s: %w", i, p.Ops[i].Label, err)
+		}
+	}
+	return l.data, nil
+}
+
+func opOffset(i int) int { return headerSize + opSize*i }
+
+func (l *layout) putOp(i int, op *plan.Op) error {
+	number, err := l.number(op.Call.Name)
+	if err != nil {
+		return err
+	}
+	var b [opSize]byte
+	binary.LittleEndian.PutUint32(b[opNumber:], number)
+	binary.LittleEndian.PutUint16(b[opIndex:], uint16(i))
+	if len(op.Call.Args) > 6 {
+		return fmt.Errorf("%d arguments", len(op.Call.Args))
+	}
+	for j, arg := range op.Call.Args {
+		value := uint64(arg.Value)
+		if arg.Mem != nil {
+			value = l.place(arg.Mem) + uint64(arg.Offset)
+		}
+		binary.LittleEndian.PutUint64(b[opArgs+8*j:], value)
+	}
+	kind, want := l.condition(op)
+	b[opKind] = kind
+	binary.LittleEndian.PutUint64(b[opWant:], want)
+	mask, err := tolerance(op.Tolerate)
+	if err != nil {
+		return err
+	}
+	binary.LittleEndian.PutUint64(b[opTolerate:], mask)
+	copy(l.data[opOffset(i):], b[:])
+	return nil
+}
+
+func (l *layout) number(name string) (uint32, error) {
+	if n, ok := l.numbers[name]; ok {
+		return n, nil
+	}
+	n, ok := kernel.Number(l.arch, name)
+	if !ok {
+		return 0, fmt.Errorf("no system call %s on %s", name, l.arch)
+	}
+	l.numbers[name] = uint32(n)
+	return uint32(n), nil
+}
+
+// condition returns the kind of op for the interpreter, and what goes with it.
+func (l *layout) condition(op *plan.Op) (kind byte, want uint64) {
+	switch {
+	case op.Keep != nil:
+		return kindKeep, l.place(op.Keep) + uint64(op.KeepAt)
+	case op.Kind == plan.Fork:
+		return kindFork, dataAddr + uint64(opOffset(op.Child))
+	case op.Kind == plan.Until:
+		return kindUntil, uint64(op.Want)
+	case op.Any:
+		return kindAny, 0
+	}
+	return kindExact, uint64(op.Want)
+}
+
+func tolerance(errnos []unix.Errno) (uint64, error) {
+	var mask uint64
+	for _, errno := range errnos {
+		if errno >= 64 {
+			return 0, fmt.Errorf("cannot tolerate errno %d", errno)
+		}
+		mask |= 1 << errno
+	}
+	return mask, nil
+}
+
+// place copies m, and what it points to, into the segment, once, and returns its address.
+func (l *layout) place(m *kernel.Memory) uint64 {
+	if addr, ok := l.at[m]; ok {
+		return addr
+	}
+	const align = 8
+	for len(l.data)%align != 0 {
+		l.data = append(l.data, 0)
+	}
+	offset := len(l.data)
+	addr := dataAddr + uint64(offset)
+	l.at[m] = addr
+	l.data = append(l.data, m.Bytes...)
+	for _, ref := range m.Refs {
+		to := l.handler
+		if ref.To != nil {
+			to = l.place(ref.To) + uint64(ref.ToOffset)
+		}
+		binary.LittleEndian.PutUint64(l.data[offset+ref.Offset:], to)
+	}
+	return addr
+}

@@ -1,0 +1,132 @@
+package kernel
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
+
+// The calls of files and mounts.
+
+var openFlags = []flag{
+	{unix.O_PATH, "O_PATH"}, {unix.O_DIRECTORY, "O_DIRECTORY"}, {unix.O_NOFOLLOW, "O_NOFOLLOW"}, {unix.O_WRONLY, "O_WRONLY"},
+	{unix.O_CREAT, "O_CREAT"}, {unix.O_EXCL, "O_EXCL"}, {unix.O_CLOEXEC, "O_CLOEXEC"},
+}
+
+// Openat opens path, from base.
+func Openat(base int, path string, how int, mode uint32) Call {
+	args := []Arg{dir(base), text(path), flags(int64(how), openFlags)}
+	if how&unix.O_CREAT != 0 {
+		args = append(args, octal(mode))
+	}
+	return Call{Name: "openat", Base: base, Path: path, Args: args}
+}
+
+var resolveFlags = []flag{
+	{unix.RESOLVE_IN_ROOT, "RESOLVE_IN_ROOT"}, {unix.RESOLVE_NO_MAGICLINKS, "RESOLVE_NO_MAGICLINKS"},
+	{unix.RESOLVE_NO_SYMLINKS, "RESOLVE_NO_SYMLINKS"},
+}
+
+// Openat2 opens path, from base, within the bounds that resolve sets.
+func Openat2(base int, path string, how int, resolve uint64) Call {
+	m := Zeroed(unix.SizeofOpenHow)
+	binary.LittleEndian.PutUint64(m.Bytes[0:], uint64(how))
+	binary.LittleEndian.PutUint64(m.Bytes[16:], resolve)
+	shown := "{flags=" + flags(int64(how), openFlags).Text + ", resolve=" + flags(int64(resolve), resolveFlags).Text + "}"
+	return Call{Name: "openat2", Base: base, Path: path, Resolve: resolve,
+		Args: []Arg{dir(base), text(path), point(m, shown), num(unix.SizeofOpenHow)}}
+}
+
+// Mkdirat makes a directory.
+func Mkdirat(base int, path string, mode uint32) Call {
+	return Call{Name: "mkdirat", Base: base, Path: path, Args: []Arg{dir(base), text(path), octal(mode)}}
+}
+
+// Mknodat makes an empty regular file, and opens nothing.
+func Mknodat(base int, path string, mode uint32) Call {
+	return Call{Name: "mknodat", Base: base, Path: path,
+		Args: []Arg{dir(base), text(path), named(int64(unix.S_IFREG|mode), "S_IFREG|"+octal(mode).Text), num(0)}}
+}
+
+// Symlinkat makes a symbolic link.
+func Symlinkat(target string, base int, path string) Call {
+	return Call{Name: "symlinkat", Base: base, Path: path, Args: []Arg{text(target), dir(base), text(path)}}
+}
+
+// Chdir changes the working directory.
+func Chdir(path string) Call {
+	return Call{Name: "chdir", Base: unix.AT_FDCWD, Path: path, Args: []Arg{text(path)}}
+}
+
+// Fchdir changes the working directory to an open one.
+func Fchdir(fd int) Call { return Call{Name: "fchdir", Args: []Arg{num(int64(fd))}} }
+
+// PivotRoot makes the working directory the root, and puts the old root on top of it.
+func PivotRoot() Call { return Call{Name: "pivot_root", Args: []Arg{text("."), text(".")}} }
+
+// UmountDetach takes what is mounted on path away from the tree.
+func UmountDetach(path string) Call {
+	return Call{Name: "umount2", Base: unix.AT_FDCWD, Path: path, Args: []Arg{text(path), named(unix.MNT_DETACH, "MNT_DETACH")}}
+}
+
+// MakePrivate stops mounts from propagating into and out of the mount namespace.
+func MakePrivate() Call {
+	return Call{Name: "mount", Args: []Arg{null(), text("/"), null(), named(unix.MS_REC|unix.MS_PRIVATE, "MS_REC|MS_PRIVATE"), null()}}
+}
+
+// OpenTree clones the mounts at path, with those below it, into a tree that is attached nowhere.
+func OpenTree(base int, path string) Call {
+	const how = unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_RECURSIVE
+	return Call{Name: "open_tree", Base: base, Path: path,
+		Args: []Arg{dir(base), text(path), named(how, "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_RECURSIVE")}}
+}
+
+var mountAttrs = []flag{
+	{unix.MOUNT_ATTR_RDONLY, "MOUNT_ATTR_RDONLY"}, {unix.MOUNT_ATTR_NOSUID, "MOUNT_ATTR_NOSUID"},
+	{unix.MOUNT_ATTR_NODEV, "MOUNT_ATTR_NODEV"}, {unix.MOUNT_ATTR_NOEXEC, "MOUNT_ATTR_NOEXEC"},
+}
+
+// MountSetattr sets attributes on the mount behind fd and, if all is true, on those below it.
+func MountSetattr(fd int, set uint64, all bool) Call {
+	m := Zeroed(32) // struct mount_attr, MOUNT_ATTR_SIZE_VER0
+	binary.LittleEndian.PutUint64(m.Bytes, set)
+	how := named(unix.AT_EMPTY_PATH, "AT_EMPTY_PATH")
+	if all {
+		how = named(unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, "AT_EMPTY_PATH|AT_RECURSIVE")
+	}
+	return Call{Name: "mount_setattr", Args: []Arg{num(int64(fd)), text(""), how,
+		point(m, "{attr_set="+flags(int64(set), mountAttrs).Text+"}"), num(32)}}
+}
+
+// MoveMount attaches the mount behind fd to what target is open on.
+func MoveMount(fd, target int) Call {
+	const how = unix.MOVE_MOUNT_F_EMPTY_PATH | unix.MOVE_MOUNT_T_EMPTY_PATH
+	return Call{Name: "move_mount", Args: []Arg{num(int64(fd)), text(""), num(int64(target)), text(""),
+		named(how, "MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH")}}
+}
+
+// MoveMountOnRoot attaches the mount behind fd on top of the root.
+func MoveMountOnRoot(fd int) Call {
+	return Call{Name: "move_mount", Base: unix.AT_FDCWD, Path: "/", Args: []Arg{num(int64(fd)), text(""), dir(unix.AT_FDCWD), text("/"),
+		named(unix.MOVE_MOUNT_F_EMPTY_PATH, "MOVE_MOUNT_F_EMPTY_PATH")}}
+}
+
+// Fsopen begins to make a file system.
+func Fsopen(fstype string) Call {
+	return Call{Name: "fsopen", Args: []Arg{text(fstype), named(unix.FSOPEN_CLOEXEC, "FSOPEN_CLOEXEC")}}
+}
+
+// FsconfigString sets an option of a file system.
+func FsconfigString(fd int, key, value string) Call {
+	return Call{Name: "fsconfig", Args: []Arg{num(int64(fd)), named(unix.FSCONFIG_SET_STRING, "FSCONFIG_SET_STRING"), text(key), text(value), num(0)}}
+}
+
+// FsconfigCreate makes the file system.
+func FsconfigCreate(fd int) Call {
+	return Call{Name: "fsconfig", Args: []Arg{num(int64(fd)), named(unix.FSCONFIG_CMD_CREATE, "FSCONFIG_CMD_CREATE"), null(), null(), num(0)}}
+}
+
+// Fsmount makes a mount of a file system, attached nowhere.
+func Fsmount(fd int, attrs uint64) Call {
+	return Call{Name: "fsmount", Args: []Arg{num(int64(fd)), named(unix.FSMOUNT_CLOEXEC, "FSMOUNT_CLOEXEC"), flags(int64(attrs), mountAttrs)}}
+}

@@ -1,0 +1,185 @@
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/internal/plan"
+)
+
+// Process is a program whose command was started.
+type Process struct {
+	Started time.Time // when the command was executed
+
+	report   *report
+	lifeline *os.File
+	extra    []*os.File // what the program sent along with the start
+
+	mu      sync.Mutex // guards the pidfds against use after Wait closed them
+	init    int        // pidfd of PID 1; -1 is none
+	command int        // pidfd of PID 2; -1 is none
+}
+
+// Exit is how a program ended.
+type Exit struct {
+	// Reported says that init saw the command end; Status is then the command's own. If not, init was
+	// killed first, and everything in the sandbox with it.
+	Reported bool
+	Status   unix.WaitStatus
+	// Init is the wait status of init; 0 if somebody else in this program reaped it.
+	Init unix.WaitStatus
+	// Usage is of all processes of the sandbox that were waited for, by init or by the kernel at its end.
+	Usage unix.Rusage
+	Ended time.Time
+}
+
+// ErrEnded says that there is no process left to signal.
+var ErrEnded = os.ErrProcessDone
+
+// Wait reads the end of the command, waits for the end of everything in the sandbox, and releases what
+// p holds. It must be called once.
+func (p *Process) Wait() (Exit, error) {
+	var exit Exit
+	for {
+		record, fds, err := p.report.read()
+		if err != nil {
+			break // the end of file, or of what can be read: the wait status decides
+		}
+		closeAll(fds)
+		if record.Kind == plan.Ended {
+			exit.Reported, exit.Status, exit.Usage, exit.Ended = true, record.Status, record.Usage, time.Now()
+		}
+	}
+	status, usage, err := p.reap()
+	if exit.Ended.IsZero() {
+		exit.Ended = time.Now()
+	}
+	p.release()
+	if errors.Is(err, unix.ECHILD) {
+		// Somebody in this program waits for every child, or ignores SIGCHLD: what init reported stands.
+		return exit, nil
+	}
+	exit.Init = status
+	exit.Usage = usage
+	return exit, err
+}
+
+// Kill ends every process of the sandbox at once.
+func (p *Process) Kill() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return send(p.init, unix.SIGKILL)
+}
+
+// Signal sends a signal to the command.
+func (p *Process) Signal(sig unix.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return send(p.command, sig)
+}
+
+// PID returns the process ID of the command as this program sees it; 0 if it has ended.
+func (p *Process) PID() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.command < 0 {
+		return 0
+	}
+	return pidOf(p.command)
+}
+
+// Extra returns the files that the program sent along with the start. They are p's, and closed by Wait.
+func (p *Process) Extra() []*os.File { return p.extra }
+
+func send(pidfd int, sig unix.Signal) error {
+	if pidfd < 0 {
+		return ErrEnded
+	}
+	err := unix.PidfdSendSignal(pidfd, sig, nil, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return ErrEnded
+	}
+	return os.NewSyscallError("pidfd_send_signal", err)
+}
+
+// pidOf reads the process ID behind a pidfd (the Pid line of proc_pid_fdinfo(5)); 0 if it has ended.
+func pidOf(pidfd int) int {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd))
+	if err != nil {
+		return 0
+	}
+	return parsePid(string(b))
+}
+
+func (p *Process) adoptInit(fds []int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.init = first(fds)
+}
+
+func (p *Process) adoptCommand(fds []int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.command = first(fds)
+	for _, fd := range fds[min(1, len(fds)):] {
+		p.extra = append(p.extra, os.NewFile(uintptr(fd), "from the sandbox"))
+	}
+}
+
+func first(fds []int) int {
+	if len(fds) == 0 {
+		return -1
+	}
+	return fds[0]
+}
+
+// end ends the program, wherever it is: before init is known by cutting the lifeline, which init
+// looks at as soon as it watches it, later by a signal.
+func (p *Process) end() {
+	p.lifeline.Close()
+	_ = p.Kill() // it may have ended by itself
+}
+
+// abandon ends the program, if there is one, and returns the wait status of init.
+func (p *Process) abandon() unix.WaitStatus {
+	p.end()
+	status, _, _ := p.reap()
+	p.release()
+	return status
+}
+
+// reap waits for init.
+func (p *Process) reap() (unix.WaitStatus, unix.Rusage, error) {
+	var usage unix.Rusage
+	if p.init < 0 {
+		return 0, usage, unix.ECHILD
+	}
+	status, err := waitPidfd(p.init, &usage)
+	return status, usage, err
+}
+
+// release closes every descriptor of p.
+func (p *Process) release() {
+	if p.report != nil {
+		p.report.file.Close()
+	}
+	if p.lifeline != nil {
+		p.lifeline.Close()
+	}
+	for _, f := range p.extra {
+		f.Close()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, fd := range []int{p.init, p.command} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+	p.init, p.command = -1, -1
+}

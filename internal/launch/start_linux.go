@@ -1,0 +1,216 @@
+package launch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/internal/plan"
+)
+
+// Config is what a start needs beside the image.
+type Config struct {
+	Image []byte
+	// Files are the descriptors of the program, 0 and up; a nil entry stays closed. The report socket
+	// comes next, then the lifeline, then, with MapIDs, the pipe that the program waits at for its maps.
+	Files []*os.File
+	// MapIDs, if not nil, gives the user namespace of the process with this ID its maps.
+	MapIDs func(pid int) error
+	// Scratch is the directory for a private file, if the host executes no memfd.
+	Scratch string
+}
+
+// ErrImageRefused says that the host executes neither a memfd nor a private file.
+var ErrImageRefused = errors.New("the host does not execute the set-up image")
+
+// FailedError is a step of the program that did not return what it must.
+type FailedError struct {
+	Index  int
+	Result int64   // as the kernel returned it: negative for an errno
+	Notes  []int64 // results that the program kept, if it got that far
+}
+
+func (e *FailedError) Error() string { return fmt.Sprintf("step %d returned %d", e.Index, e.Result) }
+
+// DiedError is a program that ended before it reported anything.
+type DiedError struct{ Status unix.WaitStatus }
+
+func (e *DiedError) Error() string {
+	if e.Status.Signaled() {
+		return "the set-up was ended by a signal: " + e.Status.Signal().String()
+	}
+	return "the set-up ended without a report"
+}
+
+// Start runs the image up to the moment when its command was executed.
+//
+// If ctx ends before that, or anything fails, nothing is left of the program, and the Process is nil.
+func Start(ctx context.Context, cfg Config) (*Process, error) {
+	s := &start{cfg: cfg, p: &Process{init: -1, command: -1}}
+	defer s.closeTheirs()
+	if err := s.open(); err != nil {
+		s.p.release()
+		return nil, err
+	}
+	stub, err := s.execute()
+	if err != nil {
+		s.p.release()
+		return nil, err
+	}
+	s.closeTheirs() // so that the end of the program is the end of the report
+	stop := context.AfterFunc(ctx, s.p.end)
+	err = s.follow()
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	// The stub ends as soon as it has made init, or has failed to.
+	_, stubErr := stub.Wait()
+	if err == nil && stubErr != nil && !errors.Is(stubErr, syscall.ECHILD) {
+		err = stubErr
+	}
+	if err == nil {
+		return s.p, nil
+	}
+	exit := s.p.abandon()
+	if errors.Is(err, io.EOF) {
+		err = &DiedError{exit}
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return nil, err
+}
+
+// start is a Process in the making, and the ends of its channels that the program gets.
+type start struct {
+	cfg    Config
+	p      *Process
+	theirs []*os.File
+	maps   *os.File // the end at which the maps are announced
+}
+
+func (s *start) open() error {
+	ours, theirs, err := newReport()
+	if err != nil {
+		return err
+	}
+	s.p.report = ours
+	s.theirs = append(s.theirs, theirs)
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	s.p.lifeline = w
+	s.theirs = append(s.theirs, r)
+	if s.cfg.MapIDs == nil {
+		return nil
+	}
+	r, w, err = os.Pipe()
+	if err != nil {
+		return err
+	}
+	s.maps = w
+	s.theirs = append(s.theirs, r)
+	return nil
+}
+
+func (s *start) closeTheirs() {
+	for _, f := range s.theirs {
+		f.Close()
+	}
+	s.theirs = nil
+}
+
+// execute starts the stub, from a memfd or else from a private file.
+func (s *start) execute() (*os.Process, error) {
+	files := append(append([]*os.File{}, s.cfg.Files...), s.theirs...)
+	f, err := memfd(s.cfg.Image)
+	if err == nil {
+		var stub *os.Process
+		if stub, err = execute(f, files); err == nil || !refused(err) {
+			return stub, err
+		}
+	}
+	// vm.memfd_noexec=2 refuses at memfd_create, a security policy at execve.
+	f, fileErr := privateFile(s.cfg.Scratch, s.cfg.Image)
+	if fileErr != nil {
+		return nil, fmt.Errorf("%w: %w, and a private file: %w", ErrImageRefused, err, fileErr)
+	}
+	stub, fileErr := execute(f, files)
+	if fileErr != nil && refused(fileErr) {
+		return nil, fmt.Errorf("%w: %w, and a private file: %w", ErrImageRefused, err, fileErr)
+	}
+	return stub, fileErr
+}
+
+func refused(err error) bool { return errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) }
+
+// execute starts the image in f, which it closes.
+func execute(f *os.File, files []*os.File) (*os.Process, error) {
+	f, err := moveAbove(f, files)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return os.StartProcess(fdPath(f), []string{"ringfence"}, &os.ProcAttr{
+		Files: files,
+		Env:   []string{}, // nil would be the caller's
+		// Out of reach of the signals that a terminal sends to the caller's process group.
+		Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+}
+
+// follow reads records up to the command's start.
+func (s *start) follow() error {
+	if s.maps != nil {
+		defer s.maps.Close()
+	}
+	var failed *FailedError
+	for {
+		record, fds, err := s.p.report.read()
+		if err != nil {
+			if failed != nil {
+				return failed
+			}
+			return err
+		}
+		switch record.Kind {
+		case plan.Failed:
+			failed = &FailedError{Index: record.Index, Result: record.Result}
+			closeAll(fds)
+		case plan.Cloned:
+			s.p.adoptInit(fds)
+			if err := s.mapIDs(record.PID); err != nil {
+				return err
+			}
+		case plan.Started:
+			s.p.adoptCommand(fds)
+			if failed != nil {
+				failed.Notes = record.Notes
+				return failed
+			}
+			s.p.Started = time.Now()
+			return nil
+		default:
+			closeAll(fds)
+			return fmt.Errorf("record of kind %d before the start; this is our bug", record.Kind)
+		}
+	}
+}
+
+func (s *start) mapIDs(pid int) error {
+	if s.maps == nil {
+		return nil
+	}
+	if err := s.cfg.MapIDs(pid); err != nil {
+		return err
+	}
+	_, err := s.maps.Write([]byte{0})
+	return err
+}

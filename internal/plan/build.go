@@ -1,0 +1,155 @@
+//go:build linux
+
+package plan
+
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/internal/kernel"
+)
+
+// Builder writes the ops of one process. It knows which descriptors are open, so that the number that
+// the kernel will give to the next one, the lowest that is free (open(2)), can be written down.
+type Builder struct {
+	process Process
+	ops     []*Op
+	fds     descriptors
+	forks   []fork
+}
+
+type fork struct {
+	op    *Op
+	child *Builder
+}
+
+// NewBuilder starts the program of the stub, which inherits the descriptors below inherited.
+func NewBuilder(inherited int) *Builder {
+	b := &Builder{process: Stub, fds: descriptors{}}
+	for fd := range inherited {
+		b.fds[fd] = true
+	}
+	return b
+}
+
+// Call appends a call that must return 0.
+func (b *Builder) Call(label string, c kernel.Call) *Op {
+	op := &Op{Kind: Call, Process: b.process, Label: label, Call: c}
+	b.ops = append(b.ops, op)
+	return op
+}
+
+// Returns sets the result that the call must have.
+func (op *Op) Returns(want int64) *Op {
+	op.Want = want
+	return op
+}
+
+// Fails says that the call must fail, with this errno.
+func (op *Op) Fails(errno unix.Errno) *Op { return op.Returns(-int64(errno)) }
+
+// ReturnsAny accepts every result that is not an error.
+func (op *Op) ReturnsAny() *Op {
+	op.Any = true
+	return op
+}
+
+// Tolerates accepts an error, and says why.
+func (op *Op) Tolerates(reason string, errnos ...unix.Errno) *Op {
+	op.Tolerate, op.Reason = errnos, reason
+	return op
+}
+
+// Keeps stores the result, whatever it is.
+func (op *Op) Keeps(m *kernel.Memory, at int) *Op {
+	op.Keep, op.KeepAt = m, at
+	return op
+}
+
+// Open appends a call that opens a descriptor, and returns its number.
+func (b *Builder) Open(label string, c kernel.Call) int {
+	fd := b.fds.lowest()
+	b.fds[fd] = true
+	b.Call(label, c).Returns(int64(fd))
+	return fd
+}
+
+// Close closes descriptors.
+func (b *Builder) Close(fds ...int) {
+	for _, fd := range fds {
+		b.Call("close descriptor "+strconv.Itoa(fd), kernel.Close(fd))
+		delete(b.fds, fd)
+	}
+}
+
+// CloseFrom closes first and every descriptor above it, known or not.
+func (b *Builder) CloseFrom(label string, first int) {
+	b.Call(label, kernel.CloseRange(first))
+	for fd := range b.fds {
+		if fd >= first {
+			delete(b.fds, fd)
+		}
+	}
+}
+
+// WriteString writes all of s to fd.
+func (b *Builder) WriteString(label string, fd int, s string) {
+	b.Call(label, kernel.WriteString(fd, s)).Returns(int64(len(s)))
+}
+
+// Fork starts the process that child describes; it has the descriptors of b as they are now. The
+// record takes the new process's pid and pidfd, and Fork returns the pidfd's number in b.
+func (b *Builder) Fork(label string, f kernel.CloneFlags, record *kernel.Memory, process Process, child func(*Builder)) int {
+	cb := &Builder{process: process, fds: b.fds.clone()}
+	pidfd := b.fds.lowest()
+	b.fds[pidfd] = true
+	op := b.Call(label, kernel.Clone3(f, record, RecordPID, RecordPidfd)).ReturnsAny()
+	op.Kind = Fork
+	b.forks = append(b.forks, fork{op, cb})
+	child(cb)
+	return pidfd
+}
+
+// Until appends a call that is repeated until it returns want.
+func (b *Builder) Until(label string, c kernel.Call, want int64) {
+	b.Call(label, c).Returns(want).Kind = Until
+}
+
+// Program returns the ops of b and its children as one list.
+func (b *Builder) Program() []Op {
+	var ops []Op
+	b.flatten(&ops)
+	return ops
+}
+
+func (b *Builder) flatten(ops *[]Op) {
+	at := map[*Op]int{}
+	for _, op := range b.ops {
+		at[op] = len(*ops)
+		*ops = append(*ops, *op)
+	}
+	for _, f := range b.forks {
+		(*ops)[at[f.op]].Child = len(*ops)
+		f.child.flatten(ops)
+	}
+}
+
+// descriptors is a set of open file descriptors.
+type descriptors map[int]bool
+
+func (d descriptors) lowest() int {
+	fd := 0
+	for d[fd] {
+		fd++
+	}
+	return fd
+}
+
+func (d descriptors) clone() descriptors {
+	c := make(descriptors, len(d)+1)
+	for fd := range d {
+		c[fd] = true
+	}
+	return c
+}

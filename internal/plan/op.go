@@ -1,0 +1,65 @@
+//go:build linux
+
+package plan
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/internal/kernel"
+)
+
+// Kind is what an Op does with the flow of the program.
+type Kind uint8
+
+// The kinds of ops.
+const (
+	Call  Kind = iota // make the call, check its result, go on with the next op
+	Fork              // the same, and the new process goes on at Child
+	Until             // make the call again until its result is Want
+)
+
+// Process names who runs an op.
+type Process string
+
+// The processes of a program.
+const (
+	Stub    Process = "stub"    // the image, in the namespaces of the caller
+	Init    Process = "init"    // PID 1 of the sandbox
+	Command Process = "command" // PID 2, until it executes the command
+)
+
+// Op is one step of a Program: a system call and what its result must be.
+type Op struct {
+	Kind    Kind
+	Process Process
+	Label   string // an imperative phrase: "mount tmpfs on /tmp"
+	Call    kernel.Call
+
+	// Want is the result that lets the program go on; every other one ends it, unless Any or
+	// Tolerate say otherwise.
+	Want int64
+	// Any accepts every result that is not an error.
+	Any bool
+	// Keep stores the result, whatever it is, at KeepAt of this memory, and goes on.
+	Keep   *kernel.Memory
+	KeepAt int
+	// Tolerate lists the errors that are as good as success here, for the given Reason.
+	Tolerate []unix.Errno
+	Reason   string
+
+	// Child is the index of the op at which the process made by a Fork goes on.
+	Child int
+}
+
+// Program is what a sandbox is: a list of system calls for three processes.
+type Program struct {
+	Arch kernel.Arch
+	Ops  []Op // those of a child stand behind those of its parent
+
+	// Inherited counts the descriptors open at the start: 0 to Inherited-1.
+	Inherited int
+	// Payload lists the descriptors that the command keeps, in order.
+	Payload []int
+	// Report is the socket that the records go to; Lifeline the pipe whose other end the caller holds.
+	Report, Lifeline int
+}

@@ -1,0 +1,103 @@
+//go:build linux
+
+package plan
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/internal/kernel"
+)
+
+// RecordKind says what a record reports.
+type RecordKind uint32
+
+// The records that a program sends to its caller, each as one message of the report socket.
+const (
+	Failed  RecordKind = iota + 1 // an op did not return what it must; the process ended
+	Cloned                        // init exists; its pidfd comes along
+	Started                       // the command was executed, or failed before; its pidfd comes along
+	Ended                         // the command ended: wait status and usage
+)
+
+// The layout of the records: the kind in the first four bytes, then what these offsets say.
+const (
+	RecordIndex  = 4  // Failed: the op, 4 bytes
+	RecordResult = 8  // Failed: its result, 8 bytes
+	RecordPID    = 4  // Cloned, Started: the process ID as its parent sees it, 4 bytes
+	RecordPidfd  = 8  // Cloned, Started: the number of the pidfd in the sender, 4 bytes
+	RecordNotes  = 16 // Started: kept results, 8 bytes each
+	RecordStatus = 4  // Ended: wait status, 4 bytes
+	RecordUsage  = 8  // Ended: struct rusage
+
+	SizeofFailed = 16
+	sizeofEnded  = RecordUsage + kernel.SizeofRusage
+)
+
+// MaxRecord is the size of the largest record.
+const MaxRecord = RecordNotes + 8*MaxNotes
+
+// MaxNotes is how many results a program can keep.
+const MaxNotes = 256
+
+// NewRecord returns the memory of a record that is filled in as the program runs.
+func NewRecord(kind RecordKind, notes int) *kernel.Memory {
+	size := RecordNotes + 8*notes
+	if kind == Ended {
+		size = sizeofEnded
+	}
+	m := kernel.Zeroed(size)
+	binary.LittleEndian.PutUint32(m.Bytes, uint32(kind))
+	return m
+}
+
+// Record is what a program reported.
+type Record struct {
+	Kind   RecordKind
+	Index  int             // Failed
+	Result int64           // Failed
+	PID    int             // Cloned, Started
+	Notes  []int64         // Started
+	Status unix.WaitStatus // Ended
+	Usage  unix.Rusage     // Ended: of the command and those it waited for
+}
+
+// ParseRecord decodes one message.
+func ParseRecord(b []byte) (Record, error) {
+	if len(b) < SizeofFailed {
+		return Record{}, fmt.Errorf("record of %d bytes", len(b))
+	}
+	r := Record{Kind: RecordKind(binary.LittleEndian.Uint32(b))}
+	switch r.Kind {
+	case Failed:
+		r.Index = int(binary.LittleEndian.Uint32(b[RecordIndex:]))
+		r.Result = int64(binary.LittleEndian.Uint64(b[RecordResult:]))
+	case Cloned, Started:
+		r.PID = int(int32(binary.LittleEndian.Uint32(b[RecordPID:])))
+		for at := RecordNotes; at+8 <= len(b); at += 8 {
+			r.Notes = append(r.Notes, int64(binary.LittleEndian.Uint64(b[at:])))
+		}
+	case Ended:
+		if len(b) != sizeofEnded {
+			return Record{}, fmt.Errorf("record of an end with %d bytes, want %d", len(b), sizeofEnded)
+		}
+		r.Status = unix.WaitStatus(binary.LittleEndian.Uint32(b[RecordStatus:]))
+		r.Usage = parseRusage(b[RecordUsage:])
+	default:
+		return Record{}, fmt.Errorf("record of unknown kind %d", r.Kind)
+	}
+	return r, nil
+}
+
+// parseRusage reads the fields that are used of struct rusage (getrusage(2)).
+func parseRusage(b []byte) unix.Rusage {
+	word := func(i int) int64 { return int64(binary.LittleEndian.Uint64(b[8*i:])) }
+	u := unix.Rusage{Utime: unix.NsecToTimeval(word(0)*1e9 + word(1)*1e3), Stime: unix.NsecToTimeval(word(2)*1e9 + word(3)*1e3)}
+	// The type of Maxrss differs between architectures.
+	setInt(&u.Maxrss, word(4))
+	return u
+}
+
+func setInt[T ~int32 | ~int64](to *T, v int64) { *to = T(v) }

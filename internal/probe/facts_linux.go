@@ -1,0 +1,212 @@
+package probe
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Facts is what a host is like.
+type Facts struct {
+	Arch         string // GOARCH
+	Major, Minor int    // of the kernel's release
+	Caller       Caller
+	Namespaces   []string // the kinds that the kernel has: names in /proc/self/ns
+	LastCap      int      // the highest capability that the kernel knows
+
+	System  []Entry // of the top level: /usr and what leads into it
+	Config  []Entry // of /etc: what programs in /usr need of it, and says nothing about the host's users
+	Resolv  bool    // there is an /etc/resolv.conf
+	Devices []string
+	// ProcMasked are the entries of /proc that tell of the host beyond the namespaces, ProcReadOnly
+	// those that change it.
+	ProcMasked, ProcReadOnly []Entry
+	// ProcCovered are mounts below the host's /proc. Where there is one, as in most containers, the
+	// kernel refuses a new /proc (mount_too_revealing in fs/namespace.c).
+	ProcCovered []string
+}
+
+// Entry is a file of the host.
+type Entry struct {
+	Path string // absolute
+	Dir  bool   // a directory, or a link to one
+	Link string // where it leads, if it is a symbolic link that is to be made anew
+}
+
+// Caller is whom this program runs as.
+type Caller struct {
+	UID, GID             int    // effective
+	SetID                bool   // real, effective and saved IDs differ: the program is setuid or setgid
+	UIDRanges, GIDRanges string // the maps of the caller's own user namespace, as uid_map(5) has them
+}
+
+// The entries that are looked for.
+var (
+	topLevel = [...]string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"}
+	config   = [...]string{
+		"/etc/alternatives", "/etc/ca-certificates", "/etc/java-*", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
+		"/etc/localtime", "/etc/pki/ca-trust", "/etc/pki/tls/certs", "/etc/ssl/certs", "/etc/ssl/openssl.cnf",
+	}
+	devices      = [...]string{"null", "zero", "full", "random", "urandom", "tty"}
+	procMasked   = [...]string{"acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats"}
+	procReadOnly = [...]string{"bus", "fs", "irq", "sys", "sysrq-trigger"}
+)
+
+// Read reads the facts of the host whose file system is at root; "/" is this one.
+func Read(root string) (*Facts, error) {
+	f := &Facts{Arch: runtime.GOARCH}
+	var err error
+	if f.Major, f.Minor, err = release(); err != nil {
+		return nil, err
+	}
+	if f.Caller, err = caller(root); err != nil {
+		return nil, err
+	}
+	f.LastCap = readInt(filepath.Join(root, "/proc/sys/kernel/cap_last_cap"), unix.CAP_LAST_CAP)
+	f.Namespaces = names(filepath.Join(root, "/proc/self/ns"))
+	for _, path := range topLevel {
+		f.System = appendEntry(f.System, root, path, true)
+	}
+	for _, pattern := range config {
+		for _, path := range glob(root, pattern) {
+			f.Config = appendEntry(f.Config, root, path, false)
+		}
+	}
+	_, err = os.Stat(filepath.Join(root, "/etc/resolv.conf"))
+	f.Resolv = err == nil
+	for _, name := range devices {
+		if isDevice(filepath.Join(root, "/dev", name)) {
+			f.Devices = append(f.Devices, name)
+		}
+	}
+	for _, name := range procMasked {
+		f.ProcMasked = appendEntry(f.ProcMasked, root, "/proc/"+name, false)
+	}
+	for _, name := range procReadOnly {
+		f.ProcReadOnly = appendEntry(f.ProcReadOnly, root, "/proc/"+name, false)
+	}
+	f.ProcCovered, err = covered(filepath.Join(root, "/proc/self/mountinfo"))
+	return f, err
+}
+
+func release() (major, minor int, err error) {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return 0, 0, os.NewSyscallError("uname", err)
+	}
+	major, minor = parseRelease(unix.ByteSliceToString(u.Release[:]))
+	return major, minor, nil
+}
+
+// parseRelease reads the first two numbers of a release such as "6.1.0-13-amd64".
+func parseRelease(s string) (major, minor int) {
+	first, rest, _ := strings.Cut(s, ".")
+	major, _ = strconv.Atoi(first)
+	end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
+	if end >= 0 {
+		rest = rest[:end]
+	}
+	minor, _ = strconv.Atoi(rest)
+	return major, minor
+}
+
+func caller(root string) (Caller, error) {
+	ruid, euid, suid := unix.Getresuid()
+	rgid, egid, sgid := unix.Getresgid()
+	c := Caller{UID: euid, GID: egid, SetID: ruid != euid || suid != euid || rgid != egid || sgid != egid}
+	uids, err := os.ReadFile(filepath.Join(root, "/proc/self/uid_map"))
+	if err != nil {
+		return c, err
+	}
+	gids, err := os.ReadFile(filepath.Join(root, "/proc/self/gid_map"))
+	c.UIDRanges, c.GIDRanges = string(uids), string(gids)
+	return c, err
+}
+
+func readInt(path string, otherwise int) int {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return otherwise
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return otherwise
+	}
+	return n
+}
+
+func names(dir string) []string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	all := make([]string, len(entries))
+	for i, e := range entries {
+		all[i] = e.Name()
+	}
+	return all
+}
+
+func glob(root, pattern string) []string {
+	if !strings.Contains(pattern, "*") {
+		return []string{pattern}
+	}
+	matches, err := filepath.Glob(filepath.Join(root, pattern))
+	if err != nil {
+		return nil // only a bad pattern can fail, and these are constants
+	}
+	for i, m := range matches {
+		rel, err := filepath.Rel(root, m)
+		if err != nil {
+			return nil
+		}
+		matches[i] = "/" + rel
+	}
+	return matches
+}
+
+// appendEntry appends what path is, if it exists. Links are kept as links if keep is true and they lead
+// to a relative place, as /bin does to usr/bin; else they are looked through.
+func appendEntry(list []Entry, root, path string, keep bool) []Entry {
+	full := filepath.Join(root, path)
+	info, err := os.Lstat(full)
+	if err != nil {
+		return list
+	}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		if target, err := os.Readlink(full); keep && err == nil && !filepath.IsAbs(target) {
+			return append(list, Entry{Path: path, Link: target})
+		}
+		if info, err = os.Stat(full); err != nil {
+			return list
+		}
+	}
+	return append(list, Entry{Path: path, Dir: info.IsDir()})
+}
+
+func isDevice(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode()&fs.ModeCharDevice != 0
+}
+
+// covered lists the mounts below /proc in a mountinfo file (proc_pid_mountinfo(5)).
+func covered(mountinfo string) ([]string, error) {
+	b, err := os.ReadFile(mountinfo)
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for line := range strings.Lines(string(b)) {
+		const mountPoint = 4
+		fields := strings.Fields(line)
+		if len(fields) > mountPoint && strings.HasPrefix(fields[mountPoint], "/proc/") {
+			list = append(list, fields[mountPoint])
+		}
+	}
+	return list, nil
+}

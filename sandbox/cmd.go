@@ -1,0 +1,242 @@
+//go:build linux
+
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/internal/launch"
+)
+
+// Cmd is a command in a sandbox of its own, in the manner of exec.Cmd. It is used once, and by one
+// goroutine at a time, but for Signal, Kill and Pid.
+type Cmd struct {
+	ctx     context.Context
+	spec    Spec
+	streams streams
+	began   time.Time
+	plan    *Plan
+	process *launch.Process
+
+	stopOnce sync.Once
+	cause    Ending        // why the sandbox was ended; guarded by stopped
+	stopped  chan struct{} // closed once cause is set
+	ended    chan struct{} // closed by Wait: nothing is left to watch
+	watchers sync.WaitGroup
+	waited   bool
+}
+
+// Command returns the Cmd that runs spec. If ctx ends before the command does, everything in the sandbox
+// is killed at once.
+func Command(ctx context.Context, spec Spec) *Cmd {
+	return &Cmd{ctx: ctx, spec: spec, stopped: make(chan struct{}), ended: make(chan struct{})}
+}
+
+// StdinPipe returns a pipe to the command's standard input. Wait closes it; a caller closes it earlier
+// to end the input.
+func (c *Cmd) StdinPipe() (io.WriteCloser, error) {
+	if err := c.pipeAllowed("Stdin", c.spec.Stdin != nil); err != nil {
+		return nil, err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	c.spec.Stdin = r
+	c.streams.ours(r)
+	c.streams.atEnd(w)
+	return w, nil
+}
+
+// StdoutPipe returns a pipe from the command's standard output. Wait closes it, so that everything must
+// have been read before Wait is called. What is read counts for Limits.OutputMax.
+func (c *Cmd) StdoutPipe() (io.ReadCloser, error) {
+	return c.outputPipe("Stdout", &c.spec.Stdout)
+}
+
+// StderrPipe is StdoutPipe for the standard error.
+func (c *Cmd) StderrPipe() (io.ReadCloser, error) {
+	return c.outputPipe("Stderr", &c.spec.Stderr)
+}
+
+func (c *Cmd) outputPipe(name string, stream *io.Writer) (io.ReadCloser, error) {
+	if err := c.pipeAllowed(name, *stream != nil); err != nil {
+		return nil, err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	*stream = w
+	c.streams.ours(w)
+	c.streams.atEnd(r)
+	if c.spec.Limits.OutputMax <= 0 {
+		return r, nil
+	}
+	return &countedPipe{file: r, left: c.spec.Limits.OutputMax, exceeded: func() { c.stop(OutputExceeded) }}, nil
+}
+
+func (c *Cmd) pipeAllowed(name string, taken bool) error {
+	switch {
+	case c.plan != nil:
+		return fmt.Errorf("sandbox: %sPipe after Start", name)
+	case taken:
+		return &SpecError{Field: name, Reason: "set already, and a pipe is asked for"}
+	}
+	return nil
+}
+
+// Start starts the command and returns once it was executed. An error is as from Run, and then nothing
+// was started; Wait must be called if there is none.
+func (c *Cmd) Start() error {
+	if c.plan != nil {
+		return errors.New("sandbox: Start was called before")
+	}
+	err := c.start()
+	c.streams.closeOurs()
+	if err != nil {
+		c.streams.abandon()
+	}
+	return err
+}
+
+func (c *Cmd) start() error {
+	c.began = time.Now()
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
+	p, err := Compile(c.spec, nil)
+	if err != nil {
+		return err
+	}
+	c.plan = p
+	files, err := c.streams.open(&c.spec, func() { c.stop(OutputExceeded) })
+	if err != nil {
+		return &OpError{Index: -1, Op: "open the streams", Err: err}
+	}
+	if c.process, err = p.launch(c.ctx, files); err != nil {
+		return err
+	}
+	c.streams.copy()
+	c.watch()
+	return nil
+}
+
+// watch starts everything that may end the sandbox before the command ends by itself.
+func (c *Cmd) watch() {
+	limits := &c.spec.Limits
+	var timeout <-chan time.Time
+	timer := (*time.Timer)(nil)
+	if limits.WallTime > 0 {
+		timer = time.NewTimer(limits.WallTime - time.Since(c.process.Started))
+		timeout = timer.C
+	}
+	if timer != nil || c.ctx.Done() != nil {
+		c.watchers.Go(func() {
+			select {
+			case <-c.ctx.Done():
+				c.stop(Canceled)
+			case <-timeout:
+				c.stop(TimedOut)
+			case <-c.ended:
+			}
+			if timer != nil {
+				timer.Stop()
+			}
+		})
+	}
+	if c.plan.resolved.watchCPU && len(c.process.Extra()) > 0 {
+		w := cpuWatch{proc: c.process.Extra()[0], limit: limits.CPUTime}
+		c.watchers.Go(func() {
+			if w.exceeded(c.ended) {
+				c.stop(OutOfCPUTime)
+			}
+		})
+	}
+}
+
+// stop ends the sandbox for a reason; the first one counts.
+func (c *Cmd) stop(cause Ending) {
+	c.stopOnce.Do(func() {
+		c.cause = cause
+		close(c.stopped)
+		_ = c.process.Kill() // it may have ended by itself
+	})
+}
+
+// Wait waits for the end of the command and of everything else in the sandbox, and until all output was
+// copied. The Result is never nil after a successful Start; the error is as from Run.
+func (c *Cmd) Wait() (*Result, error) {
+	if c.process == nil {
+		return nil, errors.New("sandbox: Wait without a successful Start")
+	}
+	if c.waited {
+		return nil, errors.New("sandbox: Wait was called before")
+	}
+	c.waited = true
+	exit, err := c.process.Wait()
+	close(c.ended)
+	copyErr := c.streams.finish()
+	c.watchers.Wait()
+	r, verdictErr := verdict(&exit, c.reason())
+	r.Usage = usage(&exit, c.began, c.process.Started)
+	r.Enforced, r.Missing = c.plan.resolved.enforced, c.plan.resolved.missing
+	switch {
+	case err != nil:
+		return &r, &OpError{Index: -1, Op: "wait for the sandbox", Err: err}
+	case r.Ended == Canceled && c.ctx.Err() != nil:
+		return &r, c.ctx.Err()
+	case verdictErr != nil:
+		return &r, verdictErr
+	}
+	return &r, copyErr
+}
+
+// reason returns why the sandbox was ended; 0 if it was not.
+func (c *Cmd) reason() Ending {
+	select {
+	case <-c.stopped:
+		return c.cause
+	default:
+		return 0
+	}
+}
+
+// Signal sends a signal to the command, and to nothing else in the sandbox. os.ErrProcessDone says that
+// it has ended.
+func (c *Cmd) Signal(sig os.Signal) error {
+	number, ok := sig.(syscall.Signal)
+	if !ok {
+		return fmt.Errorf("sandbox: signal %v: %w", sig, errors.ErrUnsupported)
+	}
+	if c.process == nil {
+		return errors.New("sandbox: Signal before a successful Start")
+	}
+	return c.process.Signal(unix.Signal(number))
+}
+
+// Kill ends everything in the sandbox at once. The Result's ending is Canceled.
+func (c *Cmd) Kill() error {
+	if c.process == nil {
+		return errors.New("sandbox: Kill before a successful Start")
+	}
+	c.stop(Canceled)
+	return nil
+}
+
+// Pid returns the command's process ID as the caller sees it; 0 before the start and after the end.
+func (c *Cmd) Pid() int {
+	if c.process == nil {
+		return 0
+	}
+	return c.process.PID()
+}

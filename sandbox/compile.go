@@ -1,0 +1,119 @@
+//go:build linux
+
+package sandbox
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/internal/kernel"
+	"github.com/ringfence-go/ringfence/internal/plan"
+)
+
+// compile writes the program of a sandbox: three processes, and the stages of each in order. Each stage
+// is a function of r that appends ops; c carries what one stage opens and a later one uses.
+func compile(r *resolved) *plan.Program {
+	c := newCompilation(r)
+	stub := plan.NewBuilder(c.inherited)
+
+	c.compileStub(stub)
+	pidfd := stub.Fork("start PID 1 in namespaces of its own", kernel.CloneFlags(r.namespaces|unix.CLONE_PARENT|unix.CLONE_CLEAR_SIGHAND), c.cloned, plan.Init, func(b *plan.Builder) {
+		c.compileMaps(b)
+		c.compileSources(b)
+		c.compileIdentity(b)
+		c.compileRoot(b)
+		c.compileDev(b)
+		c.compileProc(b)
+		c.compileBase(b)
+		c.compileMounts(b)
+		c.compileSeal(b)
+		c.compileSystem(b)
+		c.compileConfine(b)
+		c.pidfd = b.Fork("start PID 2 for the command", unix.CLONE_VM|unix.CLONE_VFORK|unix.CLONE_CLEAR_SIGHAND, c.started, plan.Command, func(b *plan.Builder) {
+			c.compileSession(b)
+			c.compileLimits(b)
+			c.compileDir(b)
+			c.compileUser(b)
+			c.compileLookup(b)
+			c.compileDescriptors(b)
+			c.compileCommandFilter(b)
+			c.compileExec(b)
+		})
+		c.compileInitConfine(b)
+		c.compileReap(b)
+	})
+	c.compileStubEnd(stub, pidfd)
+
+	return c.program(stub)
+}
+
+// compilation is what the stages of one program share.
+type compilation struct {
+	*resolved
+
+	inherited              int // descriptors at the start: those of the command, then these three
+	report, lifeline, maps int
+
+	cloned, started, ended *kernel.Memory // records
+
+	rootTree *source        // Root.Path
+	system   []source       // of the base system
+	devices  []source       // below /dev
+	sources  map[int]source // of r.mounts, by index
+	root     int            // descriptor of the new root, once it is one
+	proc     int            // descriptor of the sandbox's /proc
+	pidfd    int            // of the command
+}
+
+// stdio counts the standard streams.
+const stdio = 3
+
+// source is a tree of the host, detached from everything.
+type source struct {
+	fd    int
+	entry entry
+}
+
+// entry says what a source is called and where it belongs.
+type entry struct {
+	path  string // on the host, for labels
+	name  string // at the target
+	isDir bool
+}
+
+func newCompilation(r *resolved) *compilation {
+	c := &compilation{resolved: r, sources: map[int]source{}}
+	c.report = stdio + len(r.extraFiles)
+	c.lifeline = c.report + 1
+	c.maps = c.lifeline + 1
+	c.inherited = c.maps
+	if r.ids.byCaller {
+		c.inherited++
+	}
+	c.cloned = plan.NewRecord(plan.Cloned, 0)
+	c.started = plan.NewRecord(plan.Started, len(r.candidates))
+	c.ended = plan.NewRecord(plan.Ended, 0)
+	return c
+}
+
+// payload returns the descriptors that the command gets, and the holes between them: a hole is filled
+// until then, so that the set-up opens nothing there.
+func (c *compilation) payload() (kept, holes []int) {
+	kept = []int{0, 1, 2}
+	for i, open := range c.extraFiles {
+		if open {
+			kept = append(kept, stdio+i)
+		} else {
+			holes = append(holes, stdio+i)
+		}
+	}
+	return kept, holes
+}
+
+func (c *compilation) program(stub *plan.Builder) *plan.Program {
+	kept, _ := c.payload()
+	return &plan.Program{
+		Arch: kernel.Arch(c.facts.Arch), Ops: stub.Program(),
+		Inherited: c.inherited, Payload: kept,
+		Report: c.report, Lifeline: c.lifeline,
+	}
+}

@@ -1,0 +1,59 @@
+//go:build linux
+
+package sandbox
+
+import (
+	"fmt"
+
+	"github.com/moby/sys/capability"
+	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/internal/kernel"
+	"github.com/ringfence-go/ringfence/internal/plan"
+)
+
+// compileSystem sets what the namespaces hold beside files.
+func (c *compilation) compileSystem(b *plan.Builder) {
+	if c.namespaces&unix.CLONE_NEWUTS != 0 {
+		b.Call("name the machine "+c.hostname, kernel.Sethostname(c.hostname))
+	}
+	if c.namespaces&unix.CLONE_NEWNET != 0 {
+		fd := b.Open("open a socket to configure the network", kernel.Socket())
+		b.Call("bring the loopback interface up", kernel.SetInterfaceUp(fd, "lo"))
+		b.Close(fd)
+	}
+}
+
+// compileConfine takes from init what neither it nor the command, which inherits this, will need. The
+// capabilities stay until each has taken its IDs.
+func (c *compilation) compileConfine(b *plan.Builder) {
+	for capNumber := 0; capNumber <= c.facts.LastCap; capNumber++ {
+		b.Call(fmt.Sprintf("drop %s from the bounding set", capName(capNumber)), kernel.Prctl(unix.PR_CAPBSET_DROP, capNumber))
+	}
+	b.Call("forbid gaining privileges", kernel.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1))
+	// Without this the command, which has the same ID, could trace init and read its memory (ptrace(2)).
+	b.Call("keep PID 1 out of the command's reach", kernel.Prctl(unix.PR_SET_DUMPABLE, 0))
+	b.CloseFrom("close what the set-up opened", c.inherited)
+	if c.watchCPU {
+		c.proc = b.Open("open /proc for the caller to watch", kernel.Openat2(unix.AT_FDCWD, "proc", unix.O_DIRECTORY|unix.O_CLOEXEC, unix.RESOLVE_NO_SYMLINKS))
+	}
+}
+
+func capName(n int) string {
+	if n < len(capability.ListKnown()) {
+		return "CAP_" + upper(capability.Cap(n).String())
+	}
+	return fmt.Sprintf("capability %d", n)
+}
+
+// compileInitConfine leaves PID 1 with nothing but the calls that it waits and reports with.
+func (c *compilation) compileInitConfine(b *plan.Builder) {
+	b.Call("drop every capability of PID 1", kernel.Capset())
+	b.Call("let PID 1 do nothing but wait and report", kernel.Seccomp(c.initFilter))
+}
+
+// compileCommandFilter takes the command's capabilities and loads its filter. Only executing comes after.
+func (c *compilation) compileCommandFilter(b *plan.Builder) {
+	b.Call("drop every capability of the command", kernel.Capset())
+	b.Call("load the seccomp filter", kernel.Seccomp(c.filter))
+}

@@ -1,0 +1,85 @@
+//go:build linux
+
+package sandbox
+
+import (
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/internal/kernel"
+	"github.com/ringfence-go/ringfence/internal/plan"
+)
+
+func upper(s string) string { return strings.ToUpper(s) }
+
+// compileSession takes the command out of every session of the caller's, and so away from its terminal.
+func (c *compilation) compileSession(b *plan.Builder) {
+	const commandPID = 2
+	b.Call("start a session", kernel.Setsid()).Returns(commandPID)
+	b.Call("set the usual file mode mask", kernel.Umask(0o022))
+}
+
+// compileDir goes to the working directory. Without magic links no path leads out of the root.
+func (c *compilation) compileDir(b *plan.Builder) {
+	if c.dir == "/" {
+		return // where PID 1 is
+	}
+	label := "change directory to " + c.dir
+	fd := b.Open(label, kernel.Openat2(unix.AT_FDCWD, c.dir, ownDir, unix.RESOLVE_NO_MAGICLINKS))
+	b.Call(label, kernel.Fchdir(fd))
+}
+
+// compileUser becomes the command's user, where that is not who PID 1 is.
+func (c *compilation) compileUser(b *plan.Builder) {
+	uid, gid := c.ids.first()
+	if len(c.ids.groups) > 0 {
+		b.Call(fmt.Sprintf("join groups %v", c.ids.groups), kernel.Setgroups(c.ids.groups))
+	}
+	if c.ids.gid != gid {
+		b.Call(fmt.Sprintf("become group %d", c.ids.gid), kernel.Setresgid(c.ids.gid))
+	}
+	if c.ids.uid != uid {
+		b.Call(fmt.Sprintf("become user %d", c.ids.uid), kernel.Setresuid(c.ids.uid))
+	}
+}
+
+// compileLookup asks of every candidate whether it is there. The answers decide nothing here: they tell
+// a missing command from a missing interpreter, for both of which execve(2) says ENOENT.
+func (c *compilation) compileLookup(b *plan.Builder) {
+	for i, p := range c.candidates {
+		b.Call("look for "+p, kernel.Faccessat2(p)).Keeps(c.started, plan.RecordNotes+8*i)
+	}
+}
+
+// compileDescriptors leaves the command its own descriptors, and the report until it is executed.
+func (c *compilation) compileDescriptors(b *plan.Builder) {
+	b.CloseFrom("close everything but the report", c.lifeline)
+	if _, holes := c.payload(); len(holes) > 0 {
+		b.Close(holes...)
+	}
+}
+
+// compileExec tries the candidates in order, as execvp(3) does.
+func (c *compilation) compileExec(b *plan.Builder) {
+	for i, p := range c.candidates {
+		op := b.Call("execute "+p, kernel.Execve(p, c.argv, c.env))
+		if i < len(c.candidates)-1 {
+			op.Tolerates("execvp(3) goes on", unix.ENOENT, unix.ENOTDIR, unix.EACCES)
+		}
+	}
+}
+
+// compileReap is the life of PID 1 once the command runs: it reports the start, waits for whatever ends,
+// and reports the end of PID 2.
+func (c *compilation) compileReap(b *plan.Builder) {
+	fds := []int{c.pidfd}
+	if c.watchCPU {
+		fds = append(fds, c.proc)
+	}
+	b.Call("tell the caller of the start", kernel.SendFDs(c.report, c.started, "started", fds...)).Returns(int64(len(c.started.Bytes)))
+	b.Until("reap until PID 2 ends", kernel.Wait4(c.ended, plan.RecordStatus, plan.RecordUsage), 2)
+	b.Call("tell the caller of the end", kernel.Write(c.report, c.ended, "ended")).Returns(int64(len(c.ended.Bytes)))
+	b.Call("end the sandbox", kernel.Exit(0))
+}

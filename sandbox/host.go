@@ -1,0 +1,47 @@
+//go:build linux
+
+package sandbox
+
+import (
+	"context"
+	"io/fs"
+	"os"
+
+	"github.com/ringfence-go/ringfence/internal/probe"
+)
+
+// Host is what a machine is like, as far as a Plan depends on it. It is made by Probe and only read.
+type Host struct {
+	facts *probe.Facts
+	// stat says what a path of the host is; a field, so that plans for other hosts can be compiled.
+	stat func(path string) (fs.FileInfo, error)
+	// subordinate returns the first ID set aside for root in /etc/subuid and /etc/subgid.
+	subordinate func() (uid, gid int, ok bool)
+}
+
+// Probe reads what this machine is like. It starts no process and changes nothing. Run does it by
+// itself; a Host is only needed for Compile.
+func Probe(ctx context.Context) (*Host, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return readHost()
+}
+
+func readHost() (*Host, error) {
+	facts, err := probe.Read("/")
+	if err != nil {
+		return nil, &OpError{Index: -1, Op: "look at the host", Err: err, Remedy: "the host's /proc must be mounted"}
+	}
+	return &Host{facts: facts, stat: os.Stat, subordinate: rootSubordinate}, nil
+}
+
+// has reports whether the kernel has this kind of namespace, by its name in /proc/PID/ns.
+func (h *Host) has(namespace string) bool {
+	for _, name := range h.facts.Namespaces {
+		if name == namespace {
+			return true
+		}
+	}
+	return false
+}

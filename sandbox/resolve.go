@@ -1,0 +1,267 @@
+//go:build linux
+
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/idmap"
+	"github.com/ringfence-go/ringfence/internal/probe"
+)
+
+// resolved is a Spec in which every question about the host has been answered. What is compiled is a
+// function of it alone.
+type resolved struct {
+	facts *probe.Facts
+
+	argv       []string
+	candidates []string // the paths to execute, in the order in which they are tried
+	env        []string
+	dir        string
+	extraFiles []bool // whether entry i is open
+
+	namespaces uint64 // CLONE_NEW* flags
+	ids        ids
+	rootPath   string // "" is the base system
+	writable   bool   // rootPath
+	mounts     []mount
+	hostname   string
+	hostNet    bool
+	newProc    bool
+	rlimits    []Rlimit
+	watchCPU   bool // the caller needs the sandbox's /proc to see what its processes use
+
+	filter, initFilter []byte
+
+	enforced []Enforcement
+	missing  []Feature
+}
+
+// mount is a Mount whose source is known to exist.
+type mount struct {
+	Mount
+	dir bool // what is at Source, and must be at Target, is a directory
+}
+
+// The defaults of a Spec.
+const (
+	defaultPath     = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	defaultHostname = "sandbox"
+	baseHome        = "/home/sandbox"
+	cpath           = "/bin:/usr/bin" // _CS_PATH of confstr(3): what execvp(3) searches without a PATH
+)
+
+// resolve answers the questions that spec leaves to the host. It reads and changes nothing.
+//
+// Preconditions: validate found no fault in spec.
+func resolve(spec *Spec, host *Host) (*resolved, error) {
+	if host.facts.Caller.SetID {
+		return nil, &UnsupportedError{Feature: UserNamespace, Needs: "a caller whose real, effective and saved IDs are equal",
+			Remedy: "do not call it from a setuid or setgid program"}
+	}
+	r := &resolved{facts: host.facts, argv: spec.Args, dir: spec.Dir, hostname: spec.Hostname, rlimits: spec.Limits.Rlimits}
+	if r.dir == "" {
+		r.dir = "/"
+	}
+	if r.hostname == "" {
+		r.hostname = defaultHostname
+	}
+	for _, f := range spec.ExtraFiles {
+		r.extraFiles = append(r.extraFiles, f != nil)
+	}
+	r.watchCPU = spec.Limits.CPUTime > 0
+	var faults []error
+	for _, step := range []func(*Spec, *Host) error{
+		r.resolveUnsupported, r.resolveNamespaces, r.resolveIDs, r.resolveRoot, r.resolveMounts, r.resolveCommand, r.resolveFilters,
+	} {
+		if err := step(spec, host); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	r.resolveEnforced(spec)
+	return r, nil
+}
+
+// namespaces are the kinds that a sandbox is made of, by their names in /proc/PID/ns.
+var namespaces = [...]struct {
+	name    string
+	flag    uint64
+	feature Feature
+}{
+	{"user", unix.CLONE_NEWUSER, UserNamespace},
+	{"mnt", unix.CLONE_NEWNS, MountNamespace},
+	{"pid", unix.CLONE_NEWPID, PIDNamespace},
+	{"net", unix.CLONE_NEWNET, NetworkNamespace},
+	{"ipc", unix.CLONE_NEWIPC, IPCNamespace},
+	{"uts", unix.CLONE_NEWUTS, UTSNamespace},
+	{"cgroup", unix.CLONE_NEWCGROUP, CgroupNamespace},
+}
+
+func (r *resolved) resolveNamespaces(spec *Spec, host *Host) error {
+	_, r.hostNet = spec.Network.(HostNetwork)
+	var faults []error
+	for _, ns := range namespaces {
+		if ns.feature == NetworkNamespace && r.hostNet {
+			continue
+		}
+		if !host.has(ns.name) {
+			// Without these three there is nothing to build on.
+			essential := ns.feature == UserNamespace || ns.feature == MountNamespace || ns.feature == PIDNamespace
+			if err := r.leaveOut(spec, ns.feature, "a kernel with "+string(ns.feature)+"s", "", !essential); err != nil {
+				faults = append(faults, err)
+			}
+			continue
+		}
+		r.namespaces |= ns.flag
+		r.enforce(ns.feature, "CLONE_NEW"+strings.ToUpper(strings.Replace(ns.name, "mnt", "ns", 1)))
+	}
+	r.newProc = true
+	if covered := host.facts.ProcCovered; len(covered) > 0 {
+		remedy := "docker: --security-opt systempaths=unconfined; kubernetes: procMount: Unmasked"
+		if err := r.leaveOut(spec, NewProc, "a host whose /proc is not covered, but "+covered[0]+" is", remedy, true); err != nil {
+			faults = append(faults, err)
+		}
+		r.newProc = false
+	}
+	if r.watchCPU && !r.newProc {
+		r.watchCPU = false
+		if err := r.leaveOut(spec, CPUTimeLimit, "a new /proc, to see what the processes use", "", true); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// leaveOut notes that a feature is missing, if the Spec allows it and it can be done without.
+func (r *resolved) leaveOut(spec *Spec, feature Feature, needs, remedy string, possible bool) error {
+	if possible && slices.Contains(spec.AllowMissing, feature) {
+		r.missing = append(r.missing, feature)
+		return nil
+	}
+	return &UnsupportedError{Feature: feature, Needs: needs, Remedy: remedy}
+}
+
+func (r *resolved) enforce(feature Feature, by string) {
+	r.enforced = append(r.enforced, Enforcement{Feature: feature, By: by})
+}
+
+func (r *resolved) resolveRoot(spec *Spec, host *Host) error {
+	if spec.Root.Path == "" {
+		return nil
+	}
+	p, err := filepath.Abs(spec.Root.Path)
+	if err != nil {
+		return &SpecError{Field: "Root.Path", Reason: err.Error()}
+	}
+	info, err := host.stat(p)
+	switch {
+	case err != nil:
+		return &SpecError{Field: "Root.Path", Reason: err.Error()}
+	case !info.IsDir():
+		return &SpecError{Field: "Root.Path", Reason: p + " is not a directory"}
+	}
+	r.rootPath, r.writable = p, spec.Root.Writable
+	return nil
+}
+
+func (r *resolved) resolveMounts(spec *Spec, host *Host) error {
+	var faults []error
+	for i, m := range spec.Mounts {
+		m.Target = path.Clean(m.Target)
+		if m.Type == Tmpfs && m.Size == 0 {
+			m.Size = DefaultTmpfsSize
+		}
+		if m.Type == Tmpfs && m.Mode == 0 {
+			m.Mode = fs.ModeSticky | 0o777
+		}
+		if m.Type == File && m.Mode == 0 {
+			m.Mode = 0o644
+		}
+		resolved := mount{Mount: m, dir: m.Type != File}
+		if m.Type == Bind {
+			source, err := filepath.Abs(m.Source)
+			if err == nil {
+				resolved.Source = source
+				resolved.dir, err = isDir(host, source)
+			}
+			if err != nil {
+				faults = append(faults, &SpecError{Field: fmt.Sprintf("Mounts[%d].Source", i), Reason: err.Error()})
+			}
+		}
+		r.mounts = append(r.mounts, resolved)
+	}
+	return errors.Join(faults...)
+}
+
+func isDir(host *Host, p string) (bool, error) {
+	info, err := host.stat(p)
+	if err != nil {
+		return false, err
+	}
+	return info.IsDir(), nil
+}
+
+// resolveFilters compiles the command's filter and init's.
+func (r *resolved) resolveFilters(spec *Spec, host *Host) error {
+	var err error
+	if r.initFilter, err = initFilter(host.facts.Arch); err != nil {
+		return err
+	}
+	if spec.Seccomp == nil {
+		r.filter, err = defaultFilter(host.facts.Arch)
+		return err
+	}
+	if r.filter, err = compileFilter(spec.Seccomp, host.facts.Arch); err != nil {
+		return &SpecError{Field: "Seccomp", Reason: err.Error()}
+	}
+	return nil
+}
+
+// resolveEnforced completes the list of what holds the command.
+func (r *resolved) resolveEnforced(spec *Spec) {
+	r.enforce(IDMap, strings.TrimSpace(strings.ReplaceAll(r.ids.uids.String(), "\n", "; ")))
+	if r.newProc {
+		r.enforce(NewProc, "procfs of its own PID namespace")
+	}
+	r.enforce(Capabilities, "capset and bounding set, all empty")
+	r.enforce(NoNewPrivs, "PR_SET_NO_NEW_PRIVS")
+	r.enforce(SeccompBPF, fmt.Sprintf("%d instructions", len(r.filter)/sizeofInstruction))
+	l := &spec.Limits
+	if l.WallTime > 0 {
+		r.enforce(WallTimeLimit, "timer")
+	}
+	if r.watchCPU {
+		r.enforce(CPUTimeLimit, "process times of the sandbox's /proc, sampled")
+	}
+	if l.OutputMax > 0 {
+		r.enforce(OutputLimit, "bytes counted at the pipes")
+	}
+	if len(l.Rlimits) > 0 {
+		r.enforce(Rlimits, "prlimit")
+	}
+}
+
+// resolveIDs decides which IDs exist inside and who writes the maps.
+func (r *resolved) resolveIDs(spec *Spec, host *Host) error {
+	var uids, gids idmap.Map
+	if spec.UIDs == nil || spec.GIDs == nil {
+		var err error
+		if uids, gids, err = defaultMaps(host); err != nil {
+			return err
+		}
+	}
+	var err error
+	r.ids, err = resolveIDs(spec, host.facts.Caller, uids, gids)
+	return err
+}

@@ -1,0 +1,104 @@
+//go:build linux
+
+package sandbox
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ringfence-go/ringfence/internal/plan"
+)
+
+// resolveCommand settles the environment and the paths at which the command may be.
+func (r *resolved) resolveCommand(spec *Spec, _ *Host) error {
+	r.env = dedupEnv(spec.Env)
+	if spec.Env == nil {
+		home := baseHome
+		if spec.Root.Path != "" {
+			home = "/"
+		}
+		r.env = []string{"PATH=" + defaultPath, "HOME=" + home, "LANG=C.UTF-8"}
+	}
+	r.candidates = candidates(spec.Args[0], lookupPath(r.env))
+	// Each candidate keeps one result in the record of the start.
+	if n := len(r.candidates); n > plan.MaxNotes {
+		return &SpecError{Field: "Env", Reason: fmt.Sprintf("PATH has %d entries, at most %d are searched", n, plan.MaxNotes)}
+	}
+	return nil
+}
+
+// dedupEnv keeps the last value of every key, in the place of the last, as os/exec does.
+func dedupEnv(env []string) []string {
+	seen := make(map[string]bool, len(env))
+	out := make([]string, 0, len(env))
+	for _, e := range slices.Backward(env) {
+		key, _, _ := strings.Cut(e, "=")
+		if !seen[key] {
+			seen[key] = true
+			out = append(out, e)
+		}
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// lookupPath returns the PATH of an environment.
+func lookupPath(env []string) string {
+	for _, e := range env {
+		if value, ok := strings.CutPrefix(e, "PATH="); ok {
+			return value
+		}
+	}
+	return cpath
+}
+
+// candidates returns the paths at which execvp(3) would try to execute name, each once.
+func candidates(name, searchPath string) []string {
+	if strings.Contains(name, "/") {
+		return []string{name}
+	}
+	var list []string
+	for _, dir := range strings.Split(searchPath, ":") {
+		if dir == "" {
+			dir = "." // "a zero-length prefix", environ(7)
+		}
+		p := strings.TrimSuffix(dir, "/") + "/" + name
+		if !slices.Contains(list, p) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// resolveUnsupported refuses what this version cannot do, unless it may be left out.
+func (r *resolved) resolveUnsupported(spec *Spec, _ *Host) error {
+	const later = "a later version of this library"
+	l := &spec.Limits
+	cgroup := "a delegated cgroup v2, which this version does not use yet"
+	for _, part := range []struct {
+		asked    bool
+		feature  Feature
+		needs    string
+		possible bool // to go without
+	}{
+		{spec.Terminal != nil, TerminalPTY, later, false},
+		{len(spec.Capabilities) > 0, Capabilities, later + ", to keep any", false},
+		{len(spec.Root.Layers) > 0, LayeredRoot, later, false},
+		{slices.ContainsFunc(spec.Mounts, func(m Mount) bool { return m.Type == Overlay }), OverlayMount, later, false},
+		{l.MemoryMax > 0 || l.MemorySwapMax > 0, MemoryLimit, cgroup, true},
+		{l.PidsMax > 0, PidsLimit, cgroup, true},
+		{l.CPUMax > 0, CPULimit, cgroup, true},
+		{l.CPUWeight > 0, CPUWeight, cgroup, true},
+		{l.CPUSet != "", CPUSet, cgroup, true},
+		{len(l.IOMax) > 0, IOLimits, cgroup, true},
+	} {
+		if !part.asked {
+			continue
+		}
+		if err := r.leaveOut(spec, part.feature, part.needs, "", part.possible); err != nil {
+			return err
+		}
+	}
+	return nil
+}

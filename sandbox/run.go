@@ -1,0 +1,123 @@
+//go:build linux
+
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/ringfence-go/ringfence/idmap"
+	"github.com/ringfence-go/ringfence/internal/image"
+	"github.com/ringfence-go/ringfence/internal/launch"
+)
+
+// Run runs a command in a sandbox and waits for its end.
+//
+// The Result is not nil if and only if the command was started. How it ended, be it an exit code, a
+// signal or a limit, is in the Result and no error. The error tells that the command was not started
+// (*SpecError, *UnsupportedError, *OpError, joined if there are several), or that ctx ended it (it
+// matches ctx.Err()), or that a reader or writer of the Spec failed.
+func Run(ctx context.Context, spec Spec) (*Result, error) {
+	c := Command(ctx, spec)
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	return c.Wait()
+}
+
+// Output runs a command and returns what it wrote to its standard output. An ending other than exit code
+// 0 is an *ExitError, with the start of the standard error if the Spec has no Stderr.
+func Output(ctx context.Context, spec Spec) ([]byte, error) {
+	if spec.Stdout != nil {
+		return nil, &SpecError{Field: "Stdout", Reason: "set, but Output collects it"}
+	}
+	var stdout bytes.Buffer
+	spec.Stdout = &stdout
+	var stderr *prefix
+	if spec.Stderr == nil {
+		stderr = &prefix{}
+		spec.Stderr = stderr
+	}
+	r, err := Run(ctx, spec)
+	if err != nil {
+		return stdout.Bytes(), err
+	}
+	err = r.Err()
+	var exit *ExitError
+	if stderr != nil && errors.As(err, &exit) {
+		exit.Stderr = stderr.Bytes()
+	}
+	return stdout.Bytes(), err
+}
+
+// prefix keeps the start of what is written to it.
+type prefix struct{ bytes.Buffer }
+
+// maxPrefix is how much of the standard error an ExitError holds.
+const maxPrefix = 64 << 10
+
+func (p *prefix) Write(b []byte) (int, error) {
+	if room := maxPrefix - p.Len(); room > 0 {
+		p.Buffer.Write(b[:min(room, len(b))])
+	}
+	return len(b), nil
+}
+
+// launch starts p's program with these files.
+func (p *Plan) launch(ctx context.Context, files []*os.File) (*launch.Process, error) {
+	img, err := image.Build(p.program)
+	if err != nil {
+		return nil, &OpError{Index: -1, Op: "build the set-up image", Err: err}
+	}
+	cfg := launch.Config{Image: img, Files: files, Scratch: os.TempDir()}
+	if i := p.resolved.ids; i.byCaller {
+		cfg.MapIDs = func(pid int) error { return idmap.Apply(pid, i.uids, i.gids, false) }
+	}
+	process, err := launch.Start(ctx, cfg)
+	if err != nil {
+		return nil, p.startError(ctx, err)
+	}
+	return process, nil
+}
+
+// usage completes a Usage.
+func usage(exit *launch.Exit, began, started time.Time) Usage {
+	return Usage{
+		Wall:       exit.Ended.Sub(started),
+		Setup:      started.Sub(began),
+		User:       time.Duration(exit.Usage.Utime.Nano()),
+		System:     time.Duration(exit.Usage.Stime.Nano()),
+		MemoryPeak: int64(exit.Usage.Maxrss) << 10, // getrusage(2): kilobytes
+		PidsPeak:   -1,
+	}
+}
+
+// verdict tells how a command ended, from what its init reported and what this library did to it.
+//
+// A report proves that the command ended by itself, whatever was on the way to end it: once init is
+// killed it reports nothing more.
+func verdict(exit *launch.Exit, cause Ending) (Result, error) {
+	r := Result{ExitCode: -1}
+	switch {
+	case cause == OutputExceeded:
+		r.Ended = OutputExceeded
+	case exit.Reported && exit.Status.Exited():
+		r.Ended, r.ExitCode = Exited, exit.Status.ExitStatus()
+	case exit.Reported:
+		r.Ended, r.Signal = Signaled, exit.Status.Signal()
+	case cause != 0:
+		r.Ended = cause
+	case exit.Init.Signaled():
+		r.Ended, r.Signal = Signaled, exit.Init.Signal() // somebody outside killed the sandbox as a whole
+	default:
+		return r, &OpError{Index: -1, Op: "wait for the sandbox", Err: errors.New("PID 1 ended without a report"),
+			Remedy: "this is a fault of the library: please report it"}
+	}
+	if !exit.Reported && exit.Init.Signaled() {
+		r.Signal = exit.Init.Signal()
+	}
+	return r, nil
+}

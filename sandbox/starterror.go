@@ -1,0 +1,153 @@
+//go:build linux
+
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/ringfence-go/ringfence/internal/launch"
+	"github.com/ringfence-go/ringfence/internal/plan"
+)
+
+// startError turns what launch reports into an error for the user: with the step's label in the place
+// of its number, and with what can be done.
+func (p *Plan) startError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var failed *launch.FailedError
+	if errors.As(err, &failed) {
+		return p.stepError(failed)
+	}
+	if errors.Is(err, launch.ErrImageRefused) {
+		return &UnsupportedError{Feature: MemfdExec, Needs: "a memfd or a file in the temporary directory that can be executed",
+			Remedy: "set vm.memfd_noexec to 0 or 1, or TMPDIR to a directory of a file system that is not noexec", Err: err}
+	}
+	return &OpError{Index: -1, Op: "start the set-up", Err: err}
+}
+
+// stepError explains a step that did not return what it must.
+func (p *Plan) stepError(failed *launch.FailedError) error {
+	if failed.Index < 0 || failed.Index >= len(p.program.Ops) {
+		return &OpError{Index: failed.Index, Op: "set up the sandbox", Err: failed}
+	}
+	op := &p.program.Ops[failed.Index]
+	if op.Process == plan.Command && op.Call.Name == "execve" {
+		return p.commandError(op, failed)
+	}
+	cause := resultError(op, failed.Result)
+	if u := unsupported(op, cause); u != nil {
+		return u
+	}
+	return &OpError{Index: failed.Index, Op: op.Label, Call: op.Syscall(), Remedy: remedy(op, cause), Err: cause}
+}
+
+// resultError returns the errno in a result, or says what was wrong with it.
+func resultError(op *plan.Op, result int64) error {
+	const maxErrno = 4095 // MAX_ERRNO of linux/err.h
+	if result < 0 && result >= -maxErrno {
+		return syscall.Errno(-result)
+	}
+	if op.Call.Name == "write" {
+		return fmt.Errorf("%d bytes written of %d: %w", result, op.Want, syscall.ENOSPC)
+	}
+	if op.Call.Name == "read" && result == 0 {
+		return errors.New("the caller is gone")
+	}
+	return fmt.Errorf("returned %d, want %d", result, op.Want)
+}
+
+// unsupported recognizes the steps at which hosts refuse user namespaces.
+func unsupported(op *plan.Op, cause error) error {
+	switch {
+	case op.Kind == plan.Fork && op.Process == plan.Stub:
+		return &UnsupportedError{Feature: UserNamespace, Needs: "a host that lets this user make namespaces", Remedy: namespaceRemedy(cause), Err: cause}
+	case errors.Is(cause, syscall.EPERM) || errors.Is(cause, syscall.EACCES):
+		if op.Label == "open uid_map" || op.Label == "write uid_map" || op.Label == "write setgroups" || op.Label == "keep mounts from propagating" {
+			return &UnsupportedError{Feature: UserNamespace, Needs: "a host that lets this user use its namespaces",
+				Remedy: "on Ubuntu: an AppArmor profile with userns for this program, or sysctl kernel.apparmor_restrict_unprivileged_userns=0", Err: cause}
+		}
+		if op.Label == "mount proc on proc" || op.Label == "make a proc for /proc: mount it" || op.Label == "make a proc for /proc: create it" {
+			return &UnsupportedError{Feature: NewProc, Needs: "a host whose /proc is fully visible", Err: cause,
+				Remedy: "docker: --security-opt systempaths=unconfined; kubernetes: procMount: Unmasked"}
+		}
+	}
+	return nil
+}
+
+// namespaceRemedy says what to do when clone3(2) refuses; the causes are those of its manual page.
+func namespaceRemedy(cause error) string {
+	switch {
+	case errors.Is(cause, syscall.ENOSPC), errors.Is(cause, syscall.EUSERS):
+		return "raise sysctl user.max_user_namespaces and its siblings for other namespaces"
+	case errors.Is(cause, syscall.ENOSYS):
+		return "a container's seccomp profile hides clone3: allow it, with CLONE_NEWUSER"
+	case errors.Is(cause, syscall.EPERM), errors.Is(cause, syscall.EACCES):
+		return "sysctl kernel.unprivileged_userns_clone=1 on Debian; a seccomp profile that allows CLONE_NEWUSER in a container; an AppArmor profile with userns on Ubuntu"
+	case errors.Is(cause, syscall.EINVAL):
+		return "a kernel with every kind of namespace configured"
+	case errors.Is(cause, syscall.EAGAIN):
+		return "raise RLIMIT_NPROC or pids.max"
+	}
+	return ""
+}
+
+// remedy says what to do about a step, where it is known.
+func remedy(op *plan.Op, cause error) string {
+	switch {
+	case errors.Is(cause, syscall.EROFS) && (op.Call.Name == "mkdirat" || op.Call.Name == "mknodat"):
+		return "the target must exist there, since the tree is read-only"
+	case errors.Is(cause, syscall.ENOSYS):
+		return "Linux 5.15 or later is needed"
+	case op.Call.Name == "openat2" && errors.Is(cause, syscall.ELOOP):
+		return "a symbolic link stands where a directory must be"
+	case op.Call.Name == "prlimit64" && errors.Is(cause, syscall.EPERM):
+		return "a hard limit cannot be raised above the caller's"
+	}
+	return ""
+}
+
+// commandError explains why the command could not be executed.
+func (p *Plan) commandError(op *plan.Op, failed *launch.FailedError) error {
+	name := p.resolved.argv[0]
+	e := &OpError{Index: failed.Index, Op: "execute " + name, Call: op.Syscall()}
+	cause := resultError(op, failed.Result)
+	at := p.firstFound(failed.Notes)
+	switch {
+	case errors.Is(cause, syscall.ENOENT) && at >= 0:
+		e.Op, e.Err = "execute "+p.resolved.candidates[at], ErrNoInterpreter
+	case (errors.Is(cause, syscall.ENOENT) || errors.Is(cause, syscall.ENOTDIR)) && !p.refused(failed.Notes):
+		e.Err = ErrNotFound
+		e.Remedy = "it is looked up inside the sandbox"
+	case errors.Is(cause, syscall.ENOENT), errors.Is(cause, syscall.ENOTDIR), errors.Is(cause, syscall.EACCES):
+		e.Err = ErrNotExecutable
+	case errors.Is(cause, syscall.ENOEXEC):
+		e.Err = fmt.Errorf("%w: %w", ErrNotExecutable, cause)
+	default:
+		e.Err = cause
+	}
+	return e
+}
+
+// firstFound returns the candidate that exists and may be executed; -1 if none does.
+func (p *Plan) firstFound(notes []int64) int {
+	for i, result := range notes {
+		if i < len(p.resolved.candidates) && result == 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// refused reports whether a candidate was there that may not be executed.
+func (p *Plan) refused(notes []int64) bool {
+	for _, result := range notes {
+		if result == -int64(syscall.EACCES) {
+			return true
+		}
+	}
+	return false
+}
