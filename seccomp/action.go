@@ -223,6 +223,8 @@ func ParseAction(s string) (Action, error) {
 // of package syscall are those of the system that the program is built for.
 const (
 	ePERM           = 1
+	eINVAL          = 22
+	eNOTTY          = 25
 	eNOSYS          = 38
 	ePROTONOSUPPORT = 93
 	eSOCKTNOSUPPORT = 94

@@ -29,11 +29,24 @@ type state struct {
 
 const noWord word = 0xffff
 
-// facts bounds each half of each argument: facts[2*i] the lower half of argument i, facts[2*i+1]
-// the upper.
-type facts [12]bounds
+// facts are what the tests on the way to a place have told of the arguments.
+type facts struct {
+	// halves bounds each half of each argument: [2*i] the lower half of argument i, [2*i+1] the upper.
+	halves [12]bounds
+	// not are the first values that a half does not have, n of them.
+	not [maxNot]exclusion
+	n   uint8
+}
 
 type bounds struct{ min, max uint32 }
+
+type exclusion struct {
+	w word
+	k uint32
+}
+
+// maxNot is enough for a choice between a few values, such as the families of sockets.
+const maxNot = 6
 
 // factBudget is how many places of one call may be compiled with facts; beyond, a policy has so
 // many conditions that sharing code is worth more.
@@ -53,8 +66,8 @@ func (c *ruleCompiler) decision(rules []int) node {
 		return c.g.ret(first.Action)
 	}
 	start := state{loaded: noWord}
-	for i := range start.facts {
-		start.facts[i] = bounds{0, ^uint32(0)}
+	for i := range start.facts.halves {
+		start.facts.halves[i].max = ^uint32(0)
 	}
 	c.rules, c.spent = rules, 0
 	c.memo = make(map[place]node)
@@ -137,9 +150,15 @@ func (c *ruleCompiler) condition(p place, arg *Arg) node {
 
 // compare compiles a test of one masked word, with what is known taken into account.
 func (c *ruleCompiler) compare(s state, w word, mask uint32, code uint16, k uint32, yes, no func(state) node) node {
-	f := s.facts.of(w)
-	if mask != ^uint32(0) {
-		f = &bounds{0, mask} // as far as anybody knows
+	f := *s.facts.of(w)
+	switch {
+	case f.min == f.max:
+		f.min &= mask
+		f.max = f.min
+	case mask != ^uint32(0):
+		f = bounds{0, mask} // as far as anybody knows
+	case code == jumpEqual && s.facts.excludes(w, k):
+		return no(s)
 	}
 	switch code {
 	case jumpEqual:
@@ -200,7 +219,16 @@ func (c *ruleCompiler) loaded(s state, w word, n node) node {
 	return c.g.load(w, n)
 }
 
-func (f *facts) of(w word) *bounds { return &f[(w-wordLow(0))/4] }
+func (f *facts) of(w word) *bounds { return &f.halves[(w-wordLow(0))/4] }
+
+func (f *facts) excludes(w word, k uint32) bool {
+	for _, not := range f.not[:f.n] {
+		if not.w == w && not.k == k {
+			return true
+		}
+	}
+	return false
+}
 
 // learn narrows the bounds of a word by the outcome of a test.
 func (f *facts) learn(w word, code uint16, k uint32, holds bool) {
@@ -208,13 +236,14 @@ func (f *facts) learn(w word, code uint16, k uint32, holds bool) {
 	switch {
 	case code == jumpEqual && holds:
 		b.min, b.max = k, k
-	case code == jumpEqual: // an interval can only lose its ends
-		if b.min == k {
-			b.min++
-		}
-		if b.max == k {
-			b.max--
-		}
+	case code == jumpEqual && b.min == k:
+		b.min++
+	case code == jumpEqual && b.max == k:
+		b.max--
+	case code == jumpEqual && f.n < maxNot:
+		f.not[f.n] = exclusion{w, k}
+		f.n++
+	case code == jumpEqual:
 	case code == jumpGreater && holds:
 		b.min = max(b.min, k+1)
 	case code == jumpGreater:

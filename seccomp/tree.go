@@ -63,6 +63,13 @@ const maxSingles = 2
 // searchTree returns a balanced tree of comparisons over the runs. Preconditions: the first starts
 // at 0, starts ascend.
 func searchTree(g *graph, numbers []segment) node {
+	// With both ABIs of x86-64 compiled, the first test tells them apart, whichever has more runs.
+	for i := range numbers {
+		if numbers[i].start == kernel.X32Bit && len(numbers)-i > 2 {
+			return g.test(jumpGreaterEqual, kernel.X32Bit,
+				bisect(g, foldSingles(g, numbers[i:])), bisect(g, foldSingles(g, numbers[:i])))
+		}
+	}
 	return bisect(g, foldSingles(g, numbers))
 }
 
