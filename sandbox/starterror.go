@@ -34,7 +34,7 @@ func (p *Plan) stepError(failed *launch.FailedError) error {
 	if failed.Index < 0 || failed.Index >= len(p.program.Ops) {
 		return &OpError{Index: failed.Index, Op: "set up the sandbox", Err: failed}
 	}
-	op := &p.program.Ops[failed.Index]
+	op := p.program.Ops[failed.Index]
 	if op.Process == plan.Command && op.Call.Name == "execve" {
 		return p.commandError(op, failed)
 	}

@@ -72,7 +72,7 @@ func dataSegment(p *plan.Program, handler uint64) ([]byte, error) {
 	binary.LittleEndian.PutUint64(l.data[headerReport:], uint64(p.Report))
 	binary.LittleEndian.PutUint64(l.data[headerLifeline:], uint64(p.Lifeline))
 	for i := range p.Ops {
-		if err := l.putOp(i, &p.Ops[i]); err != nil {
+		if err := l.putOp(i, p.Ops[i]); err != nil {
 			return nil, fmt.Errorf("image: step %d, %s: %w", i, p.Ops[i].Label, err)
 		}
 	}

@@ -116,23 +116,20 @@ func (b *Builder) Until(label string, c kernel.Call, want int64) {
 	b.Call(label, c).Returns(want).Kind = Until
 }
 
-// Program returns the ops of b and its children as one list.
-func (b *Builder) Program() []Op {
-	var ops []Op
-	b.flatten(&ops)
-	return ops
-}
-
-func (b *Builder) flatten(ops *[]Op) {
-	at := map[*Op]int{}
-	for _, op := range b.ops {
-		at[op] = len(*ops)
-		*ops = append(*ops, *op)
-	}
+// Program returns the ops of b and its children as one list. It is called once, when b is complete.
+func (b *Builder) Program() []*Op {
+	ops := b.ops
 	for _, f := range b.forks {
-		(*ops)[at[f.op]].Child = len(*ops)
-		f.child.flatten(ops)
+		base := len(ops)
+		f.op.Child = base
+		for _, op := range f.child.Program() {
+			if op.Kind == Fork {
+				op.Child += base
+			}
+			ops = append(ops, op)
+		}
 	}
+	return ops
 }
 
 // descriptors is a set of open file descriptors.

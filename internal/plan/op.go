@@ -54,7 +54,7 @@ type Op struct {
 // Program is what a sandbox is: a list of system calls for three processes.
 type Program struct {
 	Arch kernel.Arch
-	Ops  []Op // those of a child stand behind those of its parent
+	Ops  []*Op // those of a child stand behind those of its parent
 
 	// Inherited counts the descriptors open at the start: 0 to Inherited-1.
 	Inherited int

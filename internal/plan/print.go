@@ -18,7 +18,7 @@ func (p *Program) String() string {
 	var b strings.Builder
 	var process Process
 	for i := range p.Ops {
-		op := &p.Ops[i]
+		op := p.Ops[i]
 		if op.Process != process {
 			process = op.Process
 			fmt.Fprintf(&b, "%s:\n", process)
