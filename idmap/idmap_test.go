@@ -16,8 +16,8 @@ func TestValidate(t *testing.T) {
 	}{
 		{"nil", nil, nil},
 		{"one ID", Single(0, 1000), nil},
-		{"neighbours", Map{{0, 1000, 10}, {10, 1010, 10}}, nil},
-		{"neighbours, out of order", Map{{10, 1000, 10}, {0, 1010, 10}}, nil},
+		{"neighbors", Map{{0, 1000, 10}, {10, 1010, 10}}, nil},
+		{"neighbors, out of order", Map{{10, 1000, 10}, {0, 1010, 10}}, nil},
 		{"largest ID", Map{{int(maxID), 0, 1}}, nil},
 		{"size 0", Map{{0, 0, 0}}, []string{"range 0: size 0"}},
 		{"negative size", Map{{0, 0, -5}}, []string{"size -5"}},

@@ -1,0 +1,47 @@
+# The commands of a contributor. `make test` needs nothing but Go.
+
+# The version is one that is built with, and knows, the Go version of go.mod.
+GOLANGCI ?= go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+# Systems that everything must compile on, tests included.
+PLATFORMS ?= linux/amd64 linux/arm64 linux/386 darwin/amd64 windows/amd64
+# How long each fuzz target runs.
+FUZZTIME ?= 30s
+
+.PHONY: build test race bench lint fmt cross fuzz ci
+
+build:
+	go build ./...
+
+test:
+	go test ./...
+
+race:
+	go test -race ./...
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+lint:
+	$(GOLANGCI) run ./...
+
+fmt:
+	gofmt -w .
+
+# Without cgo, since no C compiler for the other systems is needed to use the library.
+cross:
+	@for p in $(PLATFORMS); do \
+		echo "build and vet for $$p"; \
+		export CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/}; \
+		go build ./... && go vet ./... || exit 1; \
+	done
+
+fuzz:
+	@for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+ci:
+	.ci/run
