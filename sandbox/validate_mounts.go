@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"io/fs"
 	"path"
 	"strings"
 )
@@ -84,6 +85,17 @@ func validateContents(f *faults, field string, m *Mount) {
 		f.add(field+".Size", "%d is negative", m.Size)
 	case m.Size > 0 && m.Type != Tmpfs:
 		f.add(field+".Size", "set: only a Tmpfs has a Size")
+	}
+	possible := fs.ModePerm
+	if m.Type == Tmpfs {
+		possible |= fs.ModeSticky
+	}
+	switch {
+	case m.Mode == 0:
+	case m.Type != File && m.Type != Tmpfs:
+		f.add(field+".Mode", "set: only a File and a Tmpfs have a Mode")
+	case m.Mode&^possible != 0:
+		f.add(field+".Mode", "%v holds more than permission bits, and fs.ModeSticky of a Tmpfs", m.Mode)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path"
@@ -150,6 +151,12 @@ func TestValidateMounts(t *testing.T) {
 		{"too much data", []Mount{{Type: File, Target: "/f", Data: make([]byte, maxFileData)}, {Type: File, Target: "/g", Data: []byte("x")}}, "Mounts"},
 		{"negative size", []Mount{{Type: Tmpfs, Target: "/x", Size: -1}}, "Mounts[0].Size"},
 		{"size of a bind", []Mount{{Source: "x", Target: "/x", Size: 1}}, "Mounts[0].Size"},
+		{"modes", []Mount{{Type: File, Target: "/f", Mode: 0o755}, {Type: Tmpfs, Target: "/t", Mode: fs.ModeSticky | 0o777}}, ""},
+		{"mode of a bind", []Mount{{Source: "x", Target: "/x", Mode: 0o644}}, "Mounts[0].Mode"},
+		{"setuid file", []Mount{{Type: File, Target: "/x", Mode: fs.ModeSetuid | 0o755}}, "Mounts[0].Mode"},
+		{"sticky file", []Mount{{Type: File, Target: "/x", Mode: fs.ModeSticky}}, "Mounts[0].Mode"},
+		{"tmpfs with a type in its mode", []Mount{{Type: Tmpfs, Target: "/x", Mode: fs.ModeDir | 0o755}}, "Mounts[0].Mode"},
+		{"unix bits", []Mount{{Type: Tmpfs, Target: "/x", Mode: 0o1777}}, "Mounts[0].Mode"},
 		{"no target", []Mount{{Source: "x"}}, "Mounts[0].Target"},
 		{"target relative", []Mount{{Source: "x", Target: "data"}}, "Mounts[0].Target"},
 		{"target with ..", []Mount{{Source: "x", Target: "/a/../b"}}, "Mounts[0].Target"},
@@ -283,7 +290,7 @@ func TestEveryFeatureIsKnown(t *testing.T) {
 // A new field of a Spec must not slip past validate: whoever adds one comes by here.
 func TestValidateKnowsEveryField(t *testing.T) {
 	for typ, n := range map[reflect.Type]int{
-		reflect.TypeFor[Spec](): 19, reflect.TypeFor[Root](): 4, reflect.TypeFor[Mount](): 6,
+		reflect.TypeFor[Spec](): 19, reflect.TypeFor[Root](): 4, reflect.TypeFor[Mount](): 7,
 		reflect.TypeFor[Limits](): 11, reflect.TypeFor[IOLimit](): 5, reflect.TypeFor[Rlimit](): 3, reflect.TypeFor[User](): 3,
 	} {
 		if typ.NumField() != n {
