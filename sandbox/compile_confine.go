@@ -4,6 +4,7 @@ package sandbox
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/moby/sys/capability"
 	"golang.org/x/sys/unix"
@@ -41,7 +42,7 @@ func (c *compilation) compileConfine(b *plan.Builder) {
 
 func capName(n int) string {
 	if n < len(capability.ListKnown()) {
-		return "CAP_" + upper(capability.Cap(n).String())
+		return "CAP_" + strings.ToUpper(capability.Cap(n).String())
 	}
 	return fmt.Sprintf("capability %d", n)
 }

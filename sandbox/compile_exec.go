@@ -4,15 +4,12 @@ package sandbox
 
 import (
 	"fmt"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/ringfence-go/ringfence/internal/kernel"
 	"github.com/ringfence-go/ringfence/internal/plan"
 )
-
-func upper(s string) string { return strings.ToUpper(s) }
 
 // compileSession takes the command out of every session of the caller's, and so away from its terminal.
 func (c *compilation) compileSession(b *plan.Builder) {
@@ -63,8 +60,9 @@ func (c *compilation) compileDescriptors(b *plan.Builder) {
 
 // compileExec tries the candidates in order, as execvp(3) does.
 func (c *compilation) compileExec(b *plan.Builder) {
+	argv, env := kernel.Strings(c.argv), kernel.Strings(c.env)
 	for i, p := range c.candidates {
-		op := b.Call("execute "+p, kernel.Execve(p, c.argv, c.env))
+		op := b.Call("execute "+p, kernel.Execve(p, argv, env))
 		if i < len(c.candidates)-1 {
 			op.Tolerates("execvp(3) goes on", unix.ENOENT, unix.ENOTDIR, unix.EACCES)
 		}

@@ -117,7 +117,7 @@ func (c *compilation) compileFiles(b *plan.Builder) {
 		name, label := strconv.Itoa(i), "put a file on "+m.Target
 		fd := b.Open(label+": create it", kernel.Openat(shelf, name, newFile, uint32(m.Mode.Perm())))
 		if len(m.Data) > 0 {
-			b.Call(label+": write it", kernel.Write(fd, &kernel.Memory{Bytes: m.Data}, fmt.Sprintf("(%d bytes)", len(m.Data)))).Returns(int64(len(m.Data)))
+			b.Call(label+": write it", kernel.WriteBytes(fd, m.Data)).Returns(int64(len(m.Data)))
 		}
 		b.Close(fd)
 		tree := b.Open(label, kernel.OpenTree(shelf, name))

@@ -161,6 +161,10 @@ func (l *layout) place(m *kernel.Memory) uint64 {
 	offset := len(l.data)
 	addr := dataAddr + uint64(offset)
 	l.at[m] = addr
+	if m.Text != "" {
+		l.data = append(append(l.data, m.Text...), 0)
+		return addr
+	}
 	l.data = append(l.data, m.Bytes...)
 	for _, ref := range m.Refs {
 		to := l.handler

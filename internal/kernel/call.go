@@ -18,12 +18,17 @@ type Arg struct {
 	Value  int64
 	Mem    *Memory // not nil: the argument is an address in this memory,
 	Offset int     // so many bytes from its start
-	Text   string  // as strace(1) prints it
+
+	// How strace(1) prints it: a fixed Text, or what Show reads out of the argument, or else the
+	// number. Nothing is formatted before it is asked for: most programs run and are never printed.
+	Text string
+	Show func(Arg) string
 }
 
 // Memory is a piece of the program's data segment. Two arguments that name the same Memory name
 // the same address, which is how one call reads what another wrote.
 type Memory struct {
+	Text  string // not empty: the contents are this, with a NUL behind it, and Bytes is empty
 	Bytes []byte // the contents at the start; the kernel may write to them
 	Refs  []Ref  // the pointers among them
 }

@@ -1,40 +1,45 @@
 package kernel
 
 import (
-	"encoding/binary"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 )
 
 // The calls of files and mounts.
 
-var openFlags = []flag{
-	{unix.O_PATH, "O_PATH"}, {unix.O_DIRECTORY, "O_DIRECTORY"}, {unix.O_NOFOLLOW, "O_NOFOLLOW"}, {unix.O_WRONLY, "O_WRONLY"},
-	{unix.O_CREAT, "O_CREAT"}, {unix.O_EXCL, "O_EXCL"}, {unix.O_CLOEXEC, "O_CLOEXEC"},
+func showOpenFlags(a Arg) string { return openFlags(uint64(a.Value)) }
+
+func openFlags(v uint64) string {
+	return flags(v, []flag{
+		{unix.O_PATH, "O_PATH"}, {unix.O_DIRECTORY, "O_DIRECTORY"}, {unix.O_NOFOLLOW, "O_NOFOLLOW"}, {unix.O_WRONLY, "O_WRONLY"},
+		{unix.O_CREAT, "O_CREAT"}, {unix.O_EXCL, "O_EXCL"}, {unix.O_CLOEXEC, "O_CLOEXEC"},
+	})
 }
 
 // Openat opens path, from base.
 func Openat(base int, path string, how int, mode uint32) Call {
-	args := []Arg{dir(base), text(path), flags(int64(how), openFlags)}
+	args := []Arg{dir(base), text(path), {Value: int64(how), Show: showOpenFlags}}
 	if how&unix.O_CREAT != 0 {
 		args = append(args, octal(mode))
 	}
 	return Call{Name: "openat", Base: base, Path: path, Args: args}
 }
 
-var resolveFlags = []flag{
-	{unix.RESOLVE_IN_ROOT, "RESOLVE_IN_ROOT"}, {unix.RESOLVE_NO_MAGICLINKS, "RESOLVE_NO_MAGICLINKS"},
-	{unix.RESOLVE_NO_SYMLINKS, "RESOLVE_NO_SYMLINKS"},
-}
-
 // Openat2 opens path, from base, within the bounds that resolve sets.
 func Openat2(base int, path string, how int, resolve uint64) Call {
 	m := Zeroed(unix.SizeofOpenHow)
-	binary.LittleEndian.PutUint64(m.Bytes[0:], uint64(how))
-	binary.LittleEndian.PutUint64(m.Bytes[16:], resolve)
-	shown := "{flags=" + flags(int64(how), openFlags).Text + ", resolve=" + flags(int64(resolve), resolveFlags).Text + "}"
+	m.put64(0, uint64(how))
+	m.put64(16, resolve)
 	return Call{Name: "openat2", Base: base, Path: path, Resolve: resolve,
-		Args: []Arg{dir(base), text(path), point(m, shown), num(unix.SizeofOpenHow)}}
+		Args: []Arg{dir(base), text(path), {Mem: m, Show: showOpenHow}, num(unix.SizeofOpenHow)}}
+}
+
+func showOpenHow(a Arg) string {
+	return "{flags=" + openFlags(a.Mem.uint64(0)) + ", resolve=" + flags(a.Mem.uint64(16), []flag{
+		{unix.RESOLVE_IN_ROOT, "RESOLVE_IN_ROOT"}, {unix.RESOLVE_NO_MAGICLINKS, "RESOLVE_NO_MAGICLINKS"},
+		{unix.RESOLVE_NO_SYMLINKS, "RESOLVE_NO_SYMLINKS"},
+	}) + "}"
 }
 
 // Mkdirat makes a directory.
@@ -45,8 +50,10 @@ func Mkdirat(base int, path string, mode uint32) Call {
 // Mknodat makes an empty regular file, and opens nothing.
 func Mknodat(base int, path string, mode uint32) Call {
 	return Call{Name: "mknodat", Base: base, Path: path,
-		Args: []Arg{dir(base), text(path), named(int64(unix.S_IFREG|mode), "S_IFREG|"+octal(mode).Text), num(0)}}
+		Args: []Arg{dir(base), text(path), {Value: int64(unix.S_IFREG | mode), Show: showRegular}, num(0)}}
 }
+
+func showRegular(a Arg) string { return fmt.Sprintf("S_IFREG|%#o", a.Value&^unix.S_IFREG) }
 
 // Symlinkat makes a symbolic link.
 func Symlinkat(target string, base int, path string) Call {
@@ -81,22 +88,25 @@ func OpenTree(base int, path string) Call {
 		Args: []Arg{dir(base), text(path), named(how, "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_RECURSIVE")}}
 }
 
-var mountAttrs = []flag{
-	{unix.MOUNT_ATTR_RDONLY, "MOUNT_ATTR_RDONLY"}, {unix.MOUNT_ATTR_NOSUID, "MOUNT_ATTR_NOSUID"},
-	{unix.MOUNT_ATTR_NODEV, "MOUNT_ATTR_NODEV"}, {unix.MOUNT_ATTR_NOEXEC, "MOUNT_ATTR_NOEXEC"},
+func mountAttrs(v uint64) string {
+	return flags(v, []flag{
+		{unix.MOUNT_ATTR_RDONLY, "MOUNT_ATTR_RDONLY"}, {unix.MOUNT_ATTR_NOSUID, "MOUNT_ATTR_NOSUID"},
+		{unix.MOUNT_ATTR_NODEV, "MOUNT_ATTR_NODEV"}, {unix.MOUNT_ATTR_NOEXEC, "MOUNT_ATTR_NOEXEC"},
+	})
 }
 
 // MountSetattr sets attributes on the mount behind fd and, if all is true, on those below it.
 func MountSetattr(fd int, set uint64, all bool) Call {
 	m := Zeroed(32) // struct mount_attr, MOUNT_ATTR_SIZE_VER0
-	binary.LittleEndian.PutUint64(m.Bytes, set)
+	m.put64(0, set)
 	how := named(unix.AT_EMPTY_PATH, "AT_EMPTY_PATH")
 	if all {
 		how = named(unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, "AT_EMPTY_PATH|AT_RECURSIVE")
 	}
-	return Call{Name: "mount_setattr", Args: []Arg{num(int64(fd)), text(""), how,
-		point(m, "{attr_set="+flags(int64(set), mountAttrs).Text+"}"), num(32)}}
+	return Call{Name: "mount_setattr", Args: []Arg{num(int64(fd)), text(""), how, {Mem: m, Show: showMountAttr}, num(32)}}
 }
+
+func showMountAttr(a Arg) string { return "{attr_set=" + mountAttrs(a.Mem.uint64(0)) + "}" }
 
 // MoveMount attaches the mount behind fd to what target is open on.
 func MoveMount(fd, target int) Call {
@@ -128,5 +138,7 @@ func FsconfigCreate(fd int) Call {
 
 // Fsmount makes a mount of a file system, attached nowhere.
 func Fsmount(fd int, attrs uint64) Call {
-	return Call{Name: "fsmount", Args: []Arg{num(int64(fd)), named(unix.FSMOUNT_CLOEXEC, "FSMOUNT_CLOEXEC"), flags(int64(attrs), mountAttrs)}}
+	return Call{Name: "fsmount", Args: []Arg{num(int64(fd)), named(unix.FSMOUNT_CLOEXEC, "FSMOUNT_CLOEXEC"), {Value: int64(attrs), Show: showAttrs}}}
 }
+
+func showAttrs(a Arg) string { return mountAttrs(uint64(a.Value)) }

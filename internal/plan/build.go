@@ -3,8 +3,6 @@
 package plan
 
 import (
-	"strconv"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/ringfence-go/ringfence/internal/kernel"
@@ -78,7 +76,7 @@ func (b *Builder) Open(label string, c kernel.Call) int {
 // Close closes descriptors.
 func (b *Builder) Close(fds ...int) {
 	for _, fd := range fds {
-		b.Call("close descriptor "+strconv.Itoa(fd), kernel.Close(fd))
+		b.Call("close what is done with", kernel.Close(fd))
 		delete(b.fds, fd)
 	}
 }

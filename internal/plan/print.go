@@ -62,7 +62,7 @@ func (op *Op) String() string {
 func (op *Op) Syscall() string {
 	args := make([]string, len(op.Call.Args))
 	for i, a := range op.Call.Args {
-		args[i] = a.Text
+		args[i] = a.String()
 	}
 	return op.Call.Name + "(" + strings.Join(args, ", ") + ")"
 }
