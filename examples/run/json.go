@@ -1,0 +1,116 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/ringfence-go/ringfence/sandbox"
+)
+
+// report is what --json writes, always one object on one line. Started tells whether the rest is about
+// a command; if not, Errors says why.
+type report struct {
+	Started  bool     `json:"started"`
+	Ended    string   `json:"ended,omitempty"`     // as sandbox.Ending says it: "exited", "timed out"
+	ExitCode *int     `json:"exit_code,omitempty"` // if it exited
+	Signal   int      `json:"signal,omitempty"`    // the number of the signal that ended it
+	Syscall  string   `json:"syscall,omitempty"`   // the system call that the filter refused
+	Usage    *usage   `json:"usage,omitempty"`
+	Enforced []by     `json:"enforced,omitempty"`
+	Missing  []string `json:"missing,omitempty"`
+	Errors   []fault  `json:"errors,omitempty"`
+}
+
+// usage is a sandbox.Usage; what is not known is left out.
+type usage struct {
+	WallSeconds     *float64 `json:"wall_seconds,omitempty"`
+	SetupSeconds    *float64 `json:"setup_seconds,omitempty"`
+	UserSeconds     *float64 `json:"user_seconds,omitempty"`
+	SystemSeconds   *float64 `json:"system_seconds,omitempty"`
+	MemoryPeakBytes *int64   `json:"memory_peak_bytes,omitempty"`
+	PidsPeak        *int64   `json:"pids_peak,omitempty"`
+}
+
+// by is a protection and the mechanism that gave it.
+type by struct {
+	Feature string `json:"feature"`
+	By      string `json:"by"`
+}
+
+// fault is one error. Kind says which of the fields are there.
+type fault struct {
+	Kind    string `json:"kind"` // "spec", "unsupported", "op" or "other"
+	Message string `json:"message"`
+	Field   string `json:"field,omitempty"`   // spec: the path in the Spec
+	Feature string `json:"feature,omitempty"` // unsupported
+	Op      string `json:"op,omitempty"`      // op: the step that failed
+	Call    string `json:"call,omitempty"`    // op: its system call
+	Remedy  string `json:"remedy,omitempty"`
+}
+
+// newReport says in data how a run went.
+func newReport(r *sandbox.Result, err error) *report {
+	rep := &report{Started: r != nil}
+	for _, e := range faults(err) {
+		rep.Errors = append(rep.Errors, newFault(e))
+	}
+	if r == nil {
+		return rep
+	}
+	rep.Ended, rep.Signal, rep.Syscall = r.Ended.String(), int(r.Signal), r.Syscall
+	if r.Ended == sandbox.Exited {
+		rep.ExitCode = &r.ExitCode
+	}
+	u := &r.Usage
+	rep.Usage = &usage{seconds(u.Wall), seconds(u.Setup), seconds(u.User), seconds(u.System), count(u.MemoryPeak), count(u.PidsPeak)}
+	for _, e := range r.Enforced {
+		rep.Enforced = append(rep.Enforced, by{string(e.Feature), e.By})
+	}
+	for _, f := range r.Missing {
+		rep.Missing = append(rep.Missing, string(f))
+	}
+	return rep
+}
+
+func newFault(err error) fault {
+	f := fault{Kind: "other", Message: err.Error()}
+	var spec *sandbox.SpecError
+	var unsupported *sandbox.UnsupportedError
+	var op *sandbox.OpError
+	switch {
+	case errors.As(err, &spec):
+		f.Kind, f.Field = "spec", spec.Field
+	case errors.As(err, &unsupported):
+		f.Kind, f.Feature, f.Remedy = "unsupported", string(unsupported.Feature), unsupported.Remedy
+	case errors.As(err, &op):
+		f.Kind, f.Op, f.Call, f.Remedy = "op", op.Op, op.Call, op.Remedy
+	}
+	return f
+}
+
+func seconds(d time.Duration) *float64 {
+	if d < 0 {
+		return nil
+	}
+	s := d.Seconds()
+	return &s
+}
+
+func count(n int64) *int64 {
+	if n < 0 {
+		return nil
+	}
+	return &n
+}
+
+// write writes the object and a line break in one call, so that no other writer comes between.
+func (rep *report) write(w io.Writer) error {
+	line, err := json.Marshal(rep)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(line, '\n'))
+	return err
+}

@@ -1,0 +1,144 @@
+// Run is a command line over the whole library, in the manner of bubblewrap and docker run: it runs a
+// command in a sandbox and exits as the command did.
+//
+//	run [options] [--] command [args]
+//
+// Without options the command sees the host's /usr, read-only, and nothing else of the machine; see
+// --help for what can be given to it. Its standard input, output and error are those of run.
+//
+// Read options.go for the options, spec.go for how they become a sandbox.Spec, exit.go for exit codes,
+// json.go for what --json writes.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/ringfence-go/ringfence/sandbox"
+)
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// run does what args say and returns the exit code.
+func run(args []string) int {
+	o, err := parse(args)
+	switch {
+	case err != nil:
+		complain(err)
+		fmt.Fprintln(os.Stderr, "run: --help lists the options")
+		return exitFailed
+	case o.help:
+		return show(help())
+	case o.version:
+		return show(version() + "\n")
+	}
+	spec, err := o.spec(os.Stdin, os.LookupEnv)
+	if err == nil && o.explain {
+		var plan *sandbox.Plan
+		if plan, err = sandbox.Compile(spec, nil); err == nil {
+			return show(plan.String())
+		}
+	}
+	if o.explain {
+		complain(err)
+		return exitFailed
+	}
+	// Opened before anything runs that could put a link in its place.
+	out := io.Writer(os.Stderr)
+	if o.jsonFile != "" {
+		f, err := os.Create(o.jsonFile)
+		if err != nil {
+			complain(fmt.Errorf("--json: %w", err))
+			return exitFailed
+		}
+		defer f.Close()
+		out = f
+	}
+	var result *sandbox.Result
+	var interrupt syscall.Signal
+	if err == nil {
+		result, interrupt, err = start(spec)
+	}
+	tell(result, err, interrupt)
+	code := exitCode(result, err, interrupt)
+	if o.json {
+		if err := newReport(result, err).write(out); err != nil {
+			complain(fmt.Errorf("--json: %w", err))
+			return exitFailed
+		}
+	}
+	return code
+}
+
+// start runs spec with the streams of this process, until the end of the command or SIGINT or SIGTERM,
+// which it returns.
+func start(spec sandbox.Spec) (*sandbox.Result, syscall.Signal, error) {
+	spec.Stdin, spec.Stdout, spec.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if spec.Limits.OutputMax > 0 {
+		// What is no *os.File goes through a pipe, where it is counted.
+		spec.Stdout, spec.Stderr = struct{ io.Writer }{os.Stdout}, struct{ io.Writer }{os.Stderr}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	signals := make(chan os.Signal, 1)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		if !signal.Ignored(s) { // as by nohup, or by a shell for its background jobs
+			signal.Notify(signals, s)
+		}
+	}
+	ended, got := make(chan struct{}), make(chan syscall.Signal, 1)
+	go func() {
+		defer close(got)
+		select {
+		case s := <-signals:
+			if number, ok := s.(syscall.Signal); ok {
+				got <- number
+			}
+			cancel()
+		case <-ended:
+		}
+	}()
+	result, err := sandbox.Run(ctx, spec)
+	close(ended)
+	signal.Stop(signals)
+	return result, <-got, err
+}
+
+// tell prints what a user at a terminal wants to know and cannot see from the exit code alone.
+func tell(r *sandbox.Result, err error, interrupt syscall.Signal) {
+	switch {
+	case interrupt != 0 && (r == nil || r.Ended == sandbox.Canceled):
+		complain(fmt.Errorf("ended by %v", interrupt))
+	case err != nil:
+		complain(err)
+	case r.Ended != sandbox.Exited:
+		complain(fmt.Errorf("%v", r))
+	}
+	if r == nil {
+		return
+	}
+	for _, f := range r.Missing {
+		complain(fmt.Errorf("went without: %s", f))
+	}
+}
+
+// complain prints an error, a line for each fault.
+func complain(err error) {
+	for _, e := range faults(err) {
+		fmt.Fprintf(os.Stderr, "run: %s\n", strings.TrimPrefix(e.Error(), "sandbox: "))
+	}
+}
+
+// show writes what was asked for to standard output.
+func show(text string) int {
+	if _, err := io.WriteString(os.Stdout, text); err != nil {
+		complain(err)
+		return exitFailed
+	}
+	return 0
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ringfence-go/ringfence/sandbox"
+)
+
+// options is a parsed command line. Nothing in it has been compared with the host.
+type options struct {
+	command []string
+
+	root         string
+	rootWritable bool
+	mounts       []sandbox.Mount // a File has in Source where to read its contents, "-" is stdin
+
+	dir      string
+	env      []string // "KEY=VALUE", or "KEY" for the caller's value
+	clearEnv bool
+	hostname string
+	uid, gid *int // nil: the library's choice
+
+	shareNet     bool
+	limits       sandbox.Limits
+	allowMissing []sandbox.Feature
+
+	explain, json, help, version bool
+	jsonFile                     string // "": standard error
+}
+
+// option is one option of the command line.
+type option struct {
+	name string // without dashes
+	arg  string // what --help calls its arguments: a word for each; "[=X]" for one that may be left out
+	help string
+	set  func(o *options, args []string) error
+}
+
+// section is a part of the list that --help prints.
+type section struct {
+	title   string
+	options []option
+}
+
+// sections returns all options. It is the only list: parse and --help both read it.
+func sections() []section {
+	return []section{
+		{"Files", []option{
+			{"ro-bind", "SRC DST", "show the host's file or directory SRC as DST, read-only", bind(false)},
+			{"bind", "SRC DST", "the same, and let the command write there", bind(true)},
+			{"tmpfs", "DST[:SIZE]", "put an empty, writable directory in memory at DST", setTmpfs},
+			{"file", "SRC DST", "put a read-only copy of the file SRC at DST; - is standard input", setFile},
+			{"root", "DIR", "use the directory DIR as /, read-only, in place of the base system",
+				func(o *options, a []string) error { o.root = a[0]; return nil }},
+			{"root-writable", "", "let the command write to the --root",
+				func(o *options, _ []string) error { o.rootWritable = true; return nil }},
+		}},
+		{"The command", []option{
+			{"dir", "DIR", "start in DIR; default /", func(o *options, a []string) error { o.dir = a[0]; return nil }},
+			{"env", "KEY[=VALUE]", "set KEY, or copy the caller's KEY if it has one", setEnv},
+			{"clear-env", "", "begin with no environment in place of PATH, HOME and LANG",
+				func(o *options, _ []string) error { o.clearEnv = true; return nil }},
+			{"hostname", "NAME", "name of the machine inside; default sandbox",
+				func(o *options, a []string) error { o.hostname = a[0]; return nil }},
+			{"uid", "ID", "user ID inside; default the caller's own, 1000 for root", id(func(o *options) **int { return &o.uid })},
+			{"gid", "ID", "group ID inside", id(func(o *options) **int { return &o.gid })},
+			{"share-net", "", "use the caller's network in place of none",
+				func(o *options, _ []string) error { o.shareNet = true; return nil }},
+		}},
+		{"Limits", []option{
+			{"timeout", "TIME", "end it after TIME by the clock",
+				duration(func(o *options) *time.Duration { return &o.limits.WallTime })},
+			{"cpu-time", "TIME", "end it after TIME of all its processes on processors",
+				duration(func(o *options) *time.Duration { return &o.limits.CPUTime })},
+			{"output-max", "SIZE", "end it after SIZE bytes on stdout, or on stderr", setOutputMax},
+			{"rlimit", "NAME=SOFT[:HARD]", "set a resource limit, as nofile=64; HARD is SOFT if not given", setRlimit},
+		}},
+		{"What run does", []option{
+			{"allow-missing", "FEATURE", "go on where the host lacks FEATURE, such as cgroup-namespace", setAllowMissing},
+			{"explain", "", "print what would be done, system call by system call, and do nothing",
+				func(o *options, _ []string) error { o.explain = true; return nil }},
+			{"json", "[=FILE]", "write how it ended as a line of JSON to FILE, or to stderr at the end", setJSON},
+			{"help", "", "print this text", func(o *options, _ []string) error { o.help = true; return nil }},
+			{"version", "", "print the version", func(o *options, _ []string) error { o.version = true; return nil }},
+		}},
+	}
+}
+
+func bind(writable bool) func(*options, []string) error {
+	return func(o *options, a []string) error {
+		o.mounts = append(o.mounts, sandbox.Mount{Source: a[0], Target: a[1], Writable: writable})
+		return nil
+	}
+}
+
+func setTmpfs(o *options, a []string) error {
+	m := sandbox.Mount{Type: sandbox.Tmpfs, Target: a[0]}
+	if i := strings.LastIndexByte(a[0], ':'); i >= 0 {
+		var err error
+		if m.Size, err = parseSize(a[0][i+1:]); err != nil {
+			return err
+		}
+		m.Target = a[0][:i]
+	}
+	o.mounts = append(o.mounts, m)
+	return nil
+}
+
+func setFile(o *options, a []string) error {
+	o.mounts = append(o.mounts, sandbox.Mount{Type: sandbox.File, Source: a[0], Target: a[1]})
+	return nil
+}
+
+func setEnv(o *options, a []string) error {
+	if key, _, _ := strings.Cut(a[0], "="); key == "" {
+		return errors.New("a variable needs a name")
+	}
+	o.env = append(o.env, a[0])
+	return nil
+}
+
+func id(field func(*options) **int) func(*options, []string) error {
+	return func(o *options, a []string) error {
+		n, err := strconv.ParseUint(a[0], 10, 31)
+		if err != nil {
+			return fmt.Errorf("%q is not an ID", a[0])
+		}
+		v := int(n)
+		*field(o) = &v
+		return nil
+	}
+}
+
+func duration(field func(*options) *time.Duration) func(*options, []string) error {
+	return func(o *options, a []string) (err error) {
+		*field(o), err = parseDuration(a[0])
+		return err
+	}
+}
+
+func setOutputMax(o *options, a []string) (err error) {
+	o.limits.OutputMax, err = parseSize(a[0])
+	return err
+}
+
+func setRlimit(o *options, a []string) error {
+	name, values, ok := strings.Cut(a[0], "=")
+	if !ok {
+		return fmt.Errorf("%q is not of the form NAME=SOFT[:HARD]", a[0])
+	}
+	soft, hard, two := strings.Cut(values, ":")
+	if !two {
+		hard = soft
+	}
+	l := sandbox.Rlimit{Type: strings.ToUpper(name)}
+	if !strings.HasPrefix(l.Type, "RLIMIT_") {
+		l.Type = "RLIMIT_" + l.Type
+	}
+	var err error
+	if l.Soft, err = parseLimit(soft); err != nil {
+		return err
+	}
+	if l.Hard, err = parseLimit(hard); err != nil {
+		return err
+	}
+	o.limits.Rlimits = append(o.limits.Rlimits, l)
+	return nil
+}
+
+// setAllowMissing takes a hyphen for a space: no feature has one in its name.
+func setAllowMissing(o *options, a []string) error {
+	o.allowMissing = append(o.allowMissing, sandbox.Feature(strings.ReplaceAll(a[0], "-", " ")))
+	return nil
+}
+
+func setJSON(o *options, a []string) error {
+	o.json = true
+	o.jsonFile = ""
+	if len(a) == 0 {
+		return nil
+	}
+	if a[0] == "" {
+		return errors.New("a file needs a name")
+	}
+	o.jsonFile = a[0]
+	return nil
+}
