@@ -6,6 +6,8 @@ import (
 	"context"
 	"io/fs"
 	"os"
+	"sync"
+	"time"
 
 	"github.com/ringfence-go/ringfence/internal/probe"
 )
@@ -34,6 +36,34 @@ func readHost() (*Host, error) {
 		return nil, &OpError{Index: -1, Op: "look at the host", Err: err, Remedy: "the host's /proc must be mounted"}
 	}
 	return &Host{facts: facts, stat: os.Stat, subordinate: rootSubordinate}, nil
+}
+
+// hostMaxAge is how long what was read of the host is used again. Reading it takes as long as a tenth of
+// a run; what changes meanwhile, such as a file of /etc that is replaced, is still opened by its path
+// in every run.
+const hostMaxAge = time.Second
+
+// hostCache holds the last reading.
+type hostCache struct {
+	mu   sync.Mutex
+	host *Host
+	read time.Time
+}
+
+var thisHost hostCache
+
+// get returns a Host that is at most hostMaxAge old. Whom the caller runs as is always read anew.
+func (c *hostCache) get() (*Host, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.host == nil || time.Since(c.read) > hostMaxAge || !c.host.facts.Caller.Current() {
+		host, err := readHost()
+		if err != nil {
+			return nil, err
+		}
+		c.host, c.read = host, time.Now()
+	}
+	return c.host, nil
 }
 
 // has reports whether the kernel has this kind of namespace, by its name in /proc/PID/ns.

@@ -25,7 +25,7 @@ func Compile(spec Spec, host *Host) (*Plan, error) {
 	}
 	if host == nil {
 		var err error
-		if host, err = readHost(); err != nil {
+		if host, err = thisHost.get(); err != nil {
 			return nil, err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 type Builder struct {
 	process Process
 	ops     []*Op
+	slab    []Op // where the next ops are put
 	fds     descriptors
 	forks   []fork
 }
@@ -33,7 +34,12 @@ func NewBuilder(inherited int) *Builder {
 
 // Call appends a call that must return 0.
 func (b *Builder) Call(label string, c kernel.Call) *Op {
-	op := &Op{Kind: Call, Process: b.process, Label: label, Call: c}
+	if len(b.slab) == cap(b.slab) {
+		const some = 64 // of the ops of a process; one allocation for each op costs more than the rest of it
+		b.slab = make([]Op, 0, some)
+	}
+	b.slab = append(b.slab, Op{Kind: Call, Process: b.process, Label: label, Call: c})
+	op := &b.slab[len(b.slab)-1]
 	b.ops = append(b.ops, op)
 	return op
 }

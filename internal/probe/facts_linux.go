@@ -115,10 +115,22 @@ func parseRelease(s string) (major, minor int) {
 	return major, minor
 }
 
-func caller(root string) (Caller, error) {
+// callerIDs returns a Caller without its maps.
+func callerIDs() Caller {
 	ruid, euid, suid := unix.Getresuid()
 	rgid, egid, sgid := unix.Getresgid()
-	c := Caller{UID: euid, GID: egid, SetID: ruid != euid || suid != euid || rgid != egid || sgid != egid}
+	return Caller{UID: euid, GID: egid, SetID: ruid != euid || suid != euid || rgid != egid || sgid != egid}
+}
+
+// Current reports whether this program still runs as c. A process with several threads cannot change
+// its user namespace (setns(2)), so that the maps stay.
+func (c Caller) Current() bool {
+	now := callerIDs()
+	return now.UID == c.UID && now.GID == c.GID && now.SetID == c.SetID
+}
+
+func caller(root string) (Caller, error) {
+	c := callerIDs()
 	uids, err := os.ReadFile(filepath.Join(root, "/proc/self/uid_map"))
 	if err != nil {
 		return c, err

@@ -1,0 +1,225 @@
+//go:build linux
+
+// Bench runs the same short command in sandboxes of several kinds, in turn, and prints how their times
+// compare. Times of one machine at one moment say little; the ratios of one run are what counts.
+//
+//	go run ./testing/bench [-n runs] [-command path]
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/ringfence-go/ringfence/sandbox"
+)
+
+// contestant is one way to run the command.
+type contestant struct {
+	name string
+	run  func() error
+}
+
+func main() {
+	runs := flag.Int("n", 200, "runs of each contestant")
+	command := flag.String("command", "", "a static program that does nothing; by default one is compiled")
+	flag.Parse()
+	if err := bench(*runs, *command); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func bench(runs int, command string) error {
+	dir, err := os.MkdirTemp("", "ringfence-bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if command == "" {
+		if command, err = payload(dir); err != nil {
+			return err
+		}
+	}
+	list := contestants(command)
+	times, err := interleave(runs, list)
+	if err != nil {
+		return err
+	}
+	base := times["ringfence"]
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "\tmedian\t10 %\t90 %\tringfence/this\t")
+	for _, c := range list {
+		t := times[c.name]
+		fmt.Fprintf(w, "%s\t%v\t%v\t%v\t%.2f\t\n", c.name, round(median(t)), round(quantile(t, .1)), round(quantile(t, .9)), float64(median(base))/float64(median(t)))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if err := callers(os.Stdout, runs, command); err != nil {
+		return err
+	}
+	return throughput(os.Stdout, runs, command)
+}
+
+// payload compiles the smallest program there is a compiler for.
+func payload(dir string) (string, error) {
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return "", err
+	}
+	out := dir + "/true"
+	const source = "int main(void) { return 0; }"
+	cc := exec.Command("gcc", "-O2", "-static", "-x", "c", "-o", out, "-")
+	cc.Stdin = strings.NewReader(source)
+	if err := cc.Run(); err != nil {
+		return "", fmt.Errorf("compile the command (or name one with -command): %w", err)
+	}
+	return out, nil
+}
+
+func ringfence(command string) func() error {
+	spec := sandbox.Spec{Args: []string{"/command"}, Mounts: []sandbox.Mount{{Source: command, Target: "/command"}}}
+	return func() error {
+		r, err := sandbox.Run(context.Background(), spec)
+		if err != nil {
+			return err
+		}
+		return r.Err()
+	}
+}
+
+func contestants(command string) []contestant {
+	list := []contestant{
+		{"ringfence", ringfence(command)},
+		{"os/exec", func() error { return exec.Command(command).Run() }},
+		{"os/exec + CLONE_NEWUSER", func() error {
+			c := exec.Command(command)
+			c.SysProcAttr = &syscall.SysProcAttr{
+				Cloneflags:  syscall.CLONE_NEWUSER,
+				UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+				GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+			}
+			return c.Run()
+		}},
+	}
+	add := func(name, tool string, args ...string) {
+		if path, err := exec.LookPath(tool); err == nil {
+			list = append(list, contestant{name, func() error { return exec.Command(path, args...).Run() }})
+		}
+	}
+	bwrap := []string{"--unshare-all", "--new-session", "--die-with-parent", "--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/home/sandbox"}
+	for _, link := range []string{"/bin", "/sbin", "/lib", "/lib64"} {
+		if target, err := os.Readlink(link); err == nil {
+			bwrap = append(bwrap, "--symlink", target, link)
+		}
+	}
+	for _, file := range []string{"/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/ssl/certs"} {
+		if _, err := os.Stat(file); err == nil {
+			bwrap = append(bwrap, "--ro-bind", file, file)
+		}
+	}
+	add("bubblewrap --unshare-all", "bwrap", append(bwrap, "--ro-bind", command, "/command", "/command")...)
+	add("unshare, all namespaces", "unshare", "--user", "--map-current-user", "--mount", "--pid", "--fork", "--net", "--ipc", "--uts", "--cgroup", command)
+	return list
+}
+
+// interleave runs the contestants in turn, so that a noisy neighbour meets them all.
+func interleave(runs int, list []contestant) (map[string][]time.Duration, error) {
+	times := map[string][]time.Duration{}
+	for i := range runs + 1 {
+		for _, c := range list {
+			began := time.Now()
+			if err := c.run(); err != nil {
+				return nil, fmt.Errorf("%s: %w", c.name, err)
+			}
+			if i > 0 { // the first is for the caches
+				times[c.name] = append(times[c.name], time.Since(began))
+			}
+		}
+	}
+	return times, nil
+}
+
+// callers shows what the size of the caller costs.
+func callers(out io.Writer, runs int, command string) error {
+	small := contestant{"small", ringfence(command)}
+	before, err := interleave(runs, []contestant{small})
+	if err != nil {
+		return err
+	}
+	heap := make([]byte, 1<<30)
+	for i := 0; i < len(heap); i += 4096 {
+		heap[i] = 1
+	}
+	stop := make(chan struct{})
+	var idle sync.WaitGroup
+	for range 10000 {
+		idle.Go(func() { <-stop })
+	}
+	after, err := interleave(runs, []contestant{{"big", small.run}})
+	close(stop)
+	idle.Wait()
+	runtime.KeepAlive(heap)
+	if err != nil {
+		return err
+	}
+	a, b := median(before["small"]), median(after["big"])
+	fmt.Fprintf(out, "\ncaller with a touched heap of 1 GiB and 10,000 goroutines: %v, without: %v, ratio %.2f\n", round(b), round(a), float64(b)/float64(a))
+	return nil
+}
+
+// throughput compares eight callers at a time with one.
+func throughput(out io.Writer, runs int, command string) error {
+	run := ringfence(command)
+	rate := func(callers int) (float64, error) {
+		var wg sync.WaitGroup
+		errs := make(chan error, callers)
+		began := time.Now()
+		for range callers {
+			wg.Go(func() {
+				for range runs {
+					if err := run(); err != nil {
+						errs <- err
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		select {
+		case err := <-errs:
+			return 0, err
+		default:
+		}
+		return float64(callers*runs) / time.Since(began).Seconds(), nil
+	}
+	one, err := rate(1)
+	if err != nil {
+		return err
+	}
+	eight, err := rate(8)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "throughput of 8 callers at a time: %.0f/s, of one: %.0f/s, ratio %.2f on %d processors\n", eight, one, eight/one, runtime.NumCPU())
+	return nil
+}
+
+func median(t []time.Duration) time.Duration { return quantile(t, .5) }
+
+func quantile(t []time.Duration, q float64) time.Duration {
+	sorted := slices.Sorted(slices.Values(t))
+	return sorted[int(q*float64(len(sorted)-1))]
+}
+
+func round(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
