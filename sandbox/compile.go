@@ -60,6 +60,7 @@ type compilation struct {
 	devices  []source       // below /dev
 	sources  map[int]source // of r.mounts, by index
 	root     int            // descriptor of the new root, once it is one
+	dev      int            // descriptor of the sandbox's /dev
 	proc     int            // descriptor of the sandbox's /proc
 	pidfd    int            // of the command
 }

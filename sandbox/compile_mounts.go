@@ -128,7 +128,6 @@ func (c *compilation) compileFiles(b *plan.Builder) {
 		b.Call(label+": restrict it", kernel.MountSetattr(tree, attrs, false))
 		c.sources[i] = source{fd: tree}
 	}
-	b.Close(shelf)
 }
 
 // resolveTarget creates what is missing of a mount's target and returns a descriptor of it, and those

@@ -70,7 +70,7 @@ func unsupported(op *plan.Op, cause error) error {
 			return &UnsupportedError{Feature: UserNamespace, Needs: "a host that lets this user use its namespaces",
 				Remedy: "on Ubuntu: an AppArmor profile with userns for this program, or sysctl kernel.apparmor_restrict_unprivileged_userns=0", Err: cause}
 		}
-		if op.Label == "mount proc on proc" || op.Label == "make a proc for /proc: mount it" || op.Label == "make a proc for /proc: create it" {
+		if op.Label == "mount proc on /proc" || op.Label == "make a proc for /proc: mount it" || op.Label == "make a proc for /proc: create it" {
 			return &UnsupportedError{Feature: NewProc, Needs: "a host whose /proc is fully visible", Err: cause,
 				Remedy: "docker: --security-opt systempaths=unconfined; kubernetes: procMount: Unmasked"}
 		}

@@ -115,10 +115,15 @@ func MoveMount(fd, target int) Call {
 		named(how, "MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH")}}
 }
 
+// MoveMountAt attaches the mount behind fd to path, from base; a link at its end is not followed.
+func MoveMountAt(fd, base int, path string) Call {
+	return Call{Name: "move_mount", Base: base, Path: path, Args: []Arg{num(int64(fd)), text(""), dir(base), text(path),
+		named(unix.MOVE_MOUNT_F_EMPTY_PATH, "MOVE_MOUNT_F_EMPTY_PATH")}}
+}
+
 // MoveMountOnRoot attaches the mount behind fd on top of the root.
 func MoveMountOnRoot(fd int) Call {
-	return Call{Name: "move_mount", Base: unix.AT_FDCWD, Path: "/", Args: []Arg{num(int64(fd)), text(""), dir(unix.AT_FDCWD), text("/"),
-		named(unix.MOVE_MOUNT_F_EMPTY_PATH, "MOVE_MOUNT_F_EMPTY_PATH")}}
+	return MoveMountAt(fd, unix.AT_FDCWD, "/")
 }
 
 // Fsopen begins to make a file system.
