@@ -49,8 +49,8 @@ type Caller struct {
 var (
 	topLevel = [...]string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"}
 	config   = [...]string{
-		"/etc/alternatives", "/etc/ca-certificates", "/etc/java-*", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
-		"/etc/localtime", "/etc/pki/ca-trust", "/etc/pki/tls/certs", "/etc/ssl/certs", "/etc/ssl/openssl.cnf",
+		"/etc/alternatives", "/etc/java-*", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
+		"/etc/localtime", "/etc/pki/ca-trust", "/etc/pki/tls/certs", "/etc/ssl/certs",
 	}
 	devices      = [...]string{"null", "zero", "full", "random", "urandom", "tty"}
 	procMasked   = [...]string{"acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats"}

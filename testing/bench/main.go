@@ -13,7 +13,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -123,8 +125,12 @@ func contestants(command string) []contestant {
 			bwrap = append(bwrap, "--symlink", target, link)
 		}
 	}
-	for _, file := range []string{"/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/ssl/certs"} {
-		if _, err := os.Stat(file); err == nil {
+	for _, pattern := range []string{"/etc/alternatives", "/etc/java-*", "/etc/ld.so.*", "/etc/localtime", "/etc/ssl/certs"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			continue // only for a bad pattern
+		}
+		for _, file := range files {
 			bwrap = append(bwrap, "--ro-bind", file, file)
 		}
 	}
@@ -150,15 +156,36 @@ func interleave(runs int, list []contestant) (map[string][]time.Duration, error)
 	return times, nil
 }
 
-// callers shows what the size of the caller costs.
+// callers shows what the size of the caller costs: runs with and without a large heap take turns, some
+// at a time.
 func callers(out io.Writer, runs int, command string) error {
-	small := contestant{"small", ringfence(command)}
-	before, err := interleave(runs, []contestant{small})
-	if err != nil {
-		return err
+	const blocks = 10
+	var small, big []time.Duration
+	c := []contestant{{"caller", ringfence(command)}}
+	for range blocks {
+		t, err := interleave(max(runs/blocks, 2), c)
+		if err != nil {
+			return err
+		}
+		small = append(small, t["caller"]...)
+		release := grow()
+		t, err = interleave(max(runs/blocks, 2), c)
+		release()
+		if err != nil {
+			return err
+		}
+		big = append(big, t["caller"]...)
 	}
+	a, b := median(small), median(big)
+	fmt.Fprintf(out, "\ncaller with a touched heap of 1 GiB and 10,000 goroutines: %v, without: %v, ratio %.2f\n", round(b), round(a), float64(b)/float64(a))
+	return nil
+}
+
+// grow makes this program large until release is called.
+func grow() (release func()) {
+	const page = 4096
 	heap := make([]byte, 1<<30)
-	for i := 0; i < len(heap); i += 4096 {
+	for i := 0; i < len(heap); i += page {
 		heap[i] = 1
 	}
 	stop := make(chan struct{})
@@ -166,16 +193,13 @@ func callers(out io.Writer, runs int, command string) error {
 	for range 10000 {
 		idle.Go(func() { <-stop })
 	}
-	after, err := interleave(runs, []contestant{{"big", small.run}})
-	close(stop)
-	idle.Wait()
-	runtime.KeepAlive(heap)
-	if err != nil {
-		return err
+	return func() {
+		close(stop)
+		idle.Wait()
+		runtime.KeepAlive(heap)
+		heap = nil
+		debug.FreeOSMemory()
 	}
-	a, b := median(before["small"]), median(after["big"])
-	fmt.Fprintf(out, "\ncaller with a touched heap of 1 GiB and 10,000 goroutines: %v, without: %v, ratio %.2f\n", round(b), round(a), float64(b)/float64(a))
-	return nil
 }
 
 // throughput compares eight callers at a time with one.
