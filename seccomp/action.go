@@ -223,6 +223,7 @@ func ParseAction(s string) (Action, error) {
 // of package syscall are those of the system that the program is built for.
 const (
 	ePERM           = 1
+	eACCES          = 13
 	eINVAL          = 22
 	eNOTTY          = 25
 	eNOSYS          = 38

@@ -125,7 +125,7 @@ func TestStrictDecisions(t *testing.T) {
 		args []uint64
 	}{
 		{plain, Allow, "read", nil}, {plain, Allow, "unlinkat", nil}, {plain, Allow, "exit_group", nil},
-		{plain, KillProcess, "socket", []uint64{1, 1, 0}}, {plain, KillProcess, "socketpair", []uint64{1}},
+		{plain, KillProcess, "socket", []uint64{2, 1, 0}}, {plain, Errno(13), "socket", []uint64{1, 1, 0}}, {plain, KillProcess, "socketpair", []uint64{1}},
 		{plain, KillProcess, "fork", nil}, {plain, KillProcess, "clone", []uint64{0x11}}, {plain, Allow, "clone", []uint64{0x003d0f00}},
 		{plain, KillProcess, "clone", []uint64{0x10000 | 0x10000000}}, {plain, Errno(38), "clone3", nil},
 		{plain, KillProcess, "execveat", nil}, {plain, KillProcess, "kill", nil}, {plain, Allow, "tgkill", nil},

@@ -236,7 +236,7 @@ func TestDockerProfileDecisions(t *testing.T) {
 		pr := dockerProfile(t, host)
 		f := compileWithPure(t, pr.Policy, pr.Archs...)
 		in := newInputs(rand.New(rand.NewPCG(1, 2)), pr.Policy)
-		agrees(t, pr.Policy, f, pr.Archs, in, 100000)
+		agrees(t, pr.Policy, f, pr.Archs, in, 10000)
 
 		text, err := pr.WriteOCI()
 		if err != nil {
@@ -308,7 +308,7 @@ func TestOCIRoundTripKeepsTheMeaning(t *testing.T) {
 		written++
 		again := readOCI(t, string(text), linux61)
 		in := newInputs(r, p)
-		for range 100 {
+		for range 50 {
 			d := in.next()
 			if a, b := p.Decide(d, "amd64", "386"), again.Policy.Decide(d, again.Archs...); a != b {
 				t.Fatalf("%+v: %s, after writing and reading %s\n%s\n%s", d, a, b, p, text)

@@ -136,7 +136,7 @@ func testRandom(t *testing.T, policies, stream uint64, useFacts bool) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, p)
 		}
-		agrees(t, p, f, archs, newInputs(r, p), 200)
+		agrees(t, p, f, archs, newInputs(r, p), 100)
 	}
 	if tooLarge > int(policies)/20 {
 		t.Errorf("%d of %d policies were too large to test", tooLarge, policies)
@@ -148,7 +148,7 @@ func TestBuiltinFiltersDecideAsTheirPolicies(t *testing.T) {
 		for _, archs := range archChoices {
 			t.Run(fmt.Sprint(name, archs), func(t *testing.T) {
 				f := compileWithPure(t, p, archs...)
-				agrees(t, p, f, archs, newInputs(rand.New(rand.NewPCG(1, 2)), p), 20000)
+				agrees(t, p, f, archs, newInputs(rand.New(rand.NewPCG(1, 2)), p), 2000)
 			})
 		}
 	}
@@ -169,7 +169,7 @@ func TestLargeFiltersDecideAsTheirPolicies(t *testing.T) {
 		if f.Len() < 600 {
 			t.Errorf("only %d instructions: the test does not test what it should", f.Len())
 		}
-		agrees(t, p, f, archs, newInputs(r, p), 5000)
+		agrees(t, p, f, archs, newInputs(r, p), 1000)
 	}
 }
 

@@ -43,7 +43,8 @@ const execWindowTop = 4 << 20
 // output, as under a judge of programming contests. What it does not allow kills the process, or
 // gets opts.Violation:
 //
-//   - sockets of every kind: nothing to talk to
+//   - sockets of every kind: nothing to talk to. UNIX sockets get EACCES, since getpwuid(3) asks for
+//     a name service by one, and Java calls it at start
 //   - new processes, but with opts.Processes: one program, one process, so that its limits are its
 //     limits. Threads are allowed: language runtimes need them
 //   - exec after the first, with opts.Exec; execveat always
@@ -122,6 +123,9 @@ func strictQuestionRules() []Rule {
 	only("prctl", 0, Errno(eINVAL), prSetName, prGetName, prSetVMA)
 	// prlimit64 reads when the pointer to new limits is null; the process must be the caller.
 	return append(rules,
+		Rule{Names: []string{"socket"}, Action: Errno(eACCES), Args: []Arg{
+			{Index: 0, Op: Equal, Value: afUnix, Mask: Low32},
+		}},
 		Rule{Names: []string{"prlimit64"}, Action: Allow, Args: []Arg{
 			{Index: 0, Op: Equal, Mask: Low32}, {Index: 2, Op: Equal},
 		}},
