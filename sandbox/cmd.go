@@ -18,7 +18,7 @@ import (
 )
 
 // Cmd is a command in a sandbox of its own, in the manner of exec.Cmd. It is used once, and by one
-// goroutine at a time, but for Signal, Kill and Pid.
+// goroutine at a time, but for Signal, Kill and Pid, which may be called at any time after Start.
 type Cmd struct {
 	ctx     context.Context
 	spec    Spec
@@ -32,7 +32,8 @@ type Cmd struct {
 	stopped  chan struct{} // closed once cause is set
 	ended    chan struct{} // closed by Wait: nothing is left to watch
 	watchers sync.WaitGroup
-	waited   bool
+	begun    bool // Start was called
+	waited   bool // Wait was called
 }
 
 // Command returns the Cmd that runs spec. If ctx ends before the command does, everything in the sandbox
@@ -87,7 +88,7 @@ func (c *Cmd) outputPipe(name string, stream *io.Writer) (io.ReadCloser, error) 
 
 func (c *Cmd) pipeAllowed(name string, taken bool) error {
 	switch {
-	case c.plan != nil:
+	case c.begun:
 		return fmt.Errorf("sandbox: %sPipe after Start", name)
 	case taken:
 		return &SpecError{Field: name, Reason: "set already, and a pipe is asked for"}
@@ -98,9 +99,10 @@ func (c *Cmd) pipeAllowed(name string, taken bool) error {
 // Start starts the command and returns once it was executed. An error is as from Run, and then nothing
 // was started; Wait must be called if there is none.
 func (c *Cmd) Start() error {
-	if c.plan != nil {
+	if c.begun {
 		return errors.New("sandbox: Start was called before")
 	}
+	c.begun = true
 	err := c.start()
 	c.streams.closeOurs()
 	if err != nil {

@@ -49,6 +49,8 @@ func capName(n int) string {
 
 // compileInitConfine leaves PID 1 with nothing but the calls that it waits and reports with.
 func (c *compilation) compileInitConfine(b *plan.Builder) {
+	// So that the command's streams end when the command closes them.
+	b.CloseBelow("leave the command's descriptors to it", c.report)
 	b.Call("drop every capability of PID 1", kernel.Capset())
 	b.Call("let PID 1 do nothing but wait and report", kernel.Seccomp(c.initFilter))
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"syscall"
 
+	"github.com/ringfence-go/ringfence/idmap"
 	"github.com/ringfence-go/ringfence/internal/launch"
 	"github.com/ringfence-go/ringfence/internal/plan"
 )
@@ -25,6 +26,10 @@ func (p *Plan) startError(ctx context.Context, err error) error {
 	if errors.Is(err, launch.ErrImageRefused) {
 		return &UnsupportedError{Feature: MemfdExec, Needs: "a memfd or a file in the temporary directory that can be executed",
 			Remedy: "set vm.memfd_noexec to 0 or 1, or TMPDIR to a directory of a file system that is not noexec", Err: err}
+	}
+	var apply *idmap.ApplyError
+	if errors.As(err, &apply) {
+		return &OpError{Index: -1, Op: "map IDs", Err: err, Remedy: apply.Remedy}
 	}
 	return &OpError{Index: -1, Op: "start the set-up", Err: err}
 }

@@ -35,9 +35,19 @@ func Read(fd int, m *Memory) Call {
 // Close closes fd.
 func Close(fd int) Call { return Call{Name: "close", Args: []Arg{num(int64(fd))}} }
 
-// CloseRange closes first and every descriptor above it.
-func CloseRange(first int) Call {
-	return Call{Name: "close_range", Args: []Arg{num(int64(first)), named(1<<32-1, "~0U"), num(0)}}
+// LastDescriptor is the highest number that close_range(2) takes.
+const LastDescriptor = 1<<32 - 1
+
+// CloseRange closes first, last and every descriptor between them.
+func CloseRange(first int, last int64) Call {
+	return Call{Name: "close_range", Args: []Arg{num(int64(first)), {Value: last, Show: showLast}, num(0)}}
+}
+
+func showLast(a Arg) string {
+	if a.Value == LastDescriptor {
+		return "~0U"
+	}
+	return strconv.FormatInt(a.Value, 10)
 }
 
 // SetCloseOnExec makes fd close on exec.

@@ -23,6 +23,7 @@ type Process struct {
 	mu      sync.Mutex // guards the pidfds against use after Wait closed them
 	init    int        // pidfd of PID 1; -1 is none
 	command int        // pidfd of PID 2; -1 is none
+	orphan  int        // process ID of a PID 1 whose pidfd was lost; 0 is none
 }
 
 // Exit is how a program ended.
@@ -116,26 +117,33 @@ func pidOf(pidfd int) int {
 	return parsePid(string(b))
 }
 
-func (p *Process) adoptInit(fds []int) {
+// errLostPidfd is what it means that a pidfd was sent and did not arrive: the kernel drops descriptors
+// for which the receiver has no room (unix(7), SCM_RIGHTS).
+var errLostPidfd = fmt.Errorf("receive a pidfd: %w", unix.EMFILE)
+
+func (p *Process) adoptInit(pid int, fds []int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.init = first(fds)
+	if len(fds) == 0 {
+		// The lifeline ends it; what is left is to reap it, and a child that was not reaped keeps its ID.
+		p.orphan = pid
+		return errLostPidfd
+	}
+	p.init = fds[0]
+	return nil
 }
 
-func (p *Process) adoptCommand(fds []int) {
+func (p *Process) adoptCommand(fds []int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.command = first(fds)
-	for _, fd := range fds[min(1, len(fds)):] {
+	if len(fds) == 0 {
+		return errLostPidfd
+	}
+	p.command = fds[0]
+	for _, fd := range fds[1:] {
 		p.extra = append(p.extra, os.NewFile(uintptr(fd), "from the sandbox"))
 	}
-}
-
-func first(fds []int) int {
-	if len(fds) == 0 {
-		return -1
-	}
-	return fds[0]
+	return nil
 }
 
 // end ends the program, wherever it is: before init is known by cutting the lifeline, which init
@@ -156,11 +164,15 @@ func (p *Process) abandon() unix.WaitStatus {
 // reap waits for init.
 func (p *Process) reap() (unix.WaitStatus, unix.Rusage, error) {
 	var usage unix.Rusage
-	if p.init < 0 {
-		return 0, usage, unix.ECHILD
+	switch {
+	case p.init >= 0:
+		status, err := waitFor(unix.P_PIDFD, p.init, &usage)
+		return status, usage, err
+	case p.orphan > 0:
+		status, err := waitFor(unix.P_PID, p.orphan, &usage)
+		return status, usage, err
 	}
-	status, err := waitPidfd(p.init, &usage)
-	return status, usage, err
+	return 0, usage, unix.ECHILD
 }
 
 // release closes every descriptor of p.

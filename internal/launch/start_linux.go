@@ -185,12 +185,16 @@ func (s *start) follow() error {
 			failed = &FailedError{Index: record.Index, Result: record.Result}
 			closeAll(fds)
 		case plan.Cloned:
-			s.p.adoptInit(fds)
+			if err := s.p.adoptInit(record.PID, fds); err != nil {
+				return err
+			}
 			if err := s.mapIDs(record.PID); err != nil {
 				return err
 			}
 		case plan.Started:
-			s.p.adoptCommand(fds)
+			if err := s.p.adoptCommand(fds); err != nil {
+				return err
+			}
 			if failed != nil {
 				failed.Notes = record.Notes
 				return failed

@@ -89,9 +89,16 @@ func (b *Builder) Close(fds ...int) {
 
 // CloseFrom closes first and every descriptor above it, known or not.
 func (b *Builder) CloseFrom(label string, first int) {
-	b.Call(label, kernel.CloseRange(first))
+	b.closeRange(label, first, kernel.LastDescriptor)
+}
+
+// CloseBelow closes every descriptor below end.
+func (b *Builder) CloseBelow(label string, end int) { b.closeRange(label, 0, int64(end)-1) }
+
+func (b *Builder) closeRange(label string, first int, last int64) {
+	b.Call(label, kernel.CloseRange(first, last))
 	for fd := range b.fds {
-		if fd >= first {
+		if fd >= first && int64(fd) <= last {
 			delete(b.fds, fd)
 		}
 	}

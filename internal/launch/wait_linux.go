@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// waitPidfd waits for the end of a child.
-func waitPidfd(pidfd int, usage *unix.Rusage) (unix.WaitStatus, error) {
+// waitFor waits for the end of a child, by its pidfd or its ID.
+func waitFor(idType, id int, usage *unix.Rusage) (unix.WaitStatus, error) {
 	for {
 		var info unix.Siginfo
-		err := unix.Waitid(unix.P_PIDFD, pidfd, &info, unix.WEXITED, usage)
+		err := unix.Waitid(idType, id, &info, unix.WEXITED, usage)
 		if errors.Is(err, unix.EINTR) {
 			continue // the runtime's own signals
 		}
