@@ -1,0 +1,14 @@
+//go:build !amd64
+
+package victim
+
+import (
+	"errors"
+
+	"github.com/ringfence-go/ringfence/internal/kernel"
+)
+
+// ForeignABIs says whether this architecture has others beside its own that a filter can meet.
+const ForeignABIs = false
+
+func forkCall(kernel.Arch, uint32, []uintptr) (int, error) { return 0, errors.ErrUnsupported }
