@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ringfence-go/ringfence/internal/kernel"
 )
 
 // The facts that doc.go states for every filter.
@@ -102,7 +104,7 @@ func TestTooLargePolicies(t *testing.T) {
 	}
 	deep.Rules = []Rule{{Names: []string{"read"}, Action: KillProcess, Args: args}}
 	for name, p := range map[string]*Policy{"wide": wide, "deep": deep} {
-		_, err := p.Compile("amd64")
+		_, err := compilePure(p, []kernel.Arch{kernel.AMD64})
 		var large *TooLargeError
 		if !errors.As(err, &large) {
 			t.Errorf("%s: %v", name, err)

@@ -36,6 +36,9 @@
 // # Two back ends
 //
 // The default build compiles with this package's own compiler in pure Go. With the build tag
-// seccomp (as runc spells it; it needs cgo and libseccomp), [Policy.Compile] drives libseccomp
-// instead, which is refused the policies that it is known to compile wrongly.
+// seccomp (as runc spells it; it needs Linux, cgo and libseccomp), [Policy.Compile] drives libseccomp
+// instead. It is never given two rules for one call, which it is known to compile wrongly, and what it
+// makes is checked before it is used; conditions that it has no form for, two on one argument or a
+// mask with another comparison than Equal, are an error. On x32 it looks at the lower halves of
+// arguments only.
 package seccomp

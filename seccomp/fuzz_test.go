@@ -68,11 +68,7 @@ func FuzzPolicy(f *testing.F) {
 
 func FuzzRaw(f *testing.F) {
 	for _, p := range builtins() {
-		filter, err := p.Compile("amd64")
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(filter.Raw())
+		f.Add(compileWithPure(f, p, "amd64").Raw())
 	}
 	f.Add([]byte{0x20, 0, 0, 0, 4, 0, 0, 0, 0x87, 0, 0, 0, 0, 0, 0, 0, 0x16, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, raw []byte) {

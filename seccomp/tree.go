@@ -10,7 +10,12 @@ type segment struct {
 
 // segments returns the runs of one ABI's table, in order, holes included.
 func segments(g *graph, rules *ruleCompiler, perCall [][]int, a kernel.Arch) []segment {
-	unknown := g.ret(rules.policy.unknown())
+	return runs(g, rules.policy, a, func(i int) node { return rules.decision(perCall[i]) })
+}
+
+// runs merges the decisions on the lines of a table, and puts Unknown into the holes.
+func runs(g *graph, p *Policy, a kernel.Arch, decide func(line int) node) []segment {
+	unknown := g.ret(p.unknown())
 	var out []segment
 	add := func(start uint32, do node) {
 		if n := len(out); n == 0 || out[n-1].do != do {
@@ -21,12 +26,12 @@ func segments(g *graph, rules *ruleCompiler, perCall [][]int, a kernel.Arch) []s
 	if a == kernel.X32 {
 		next = kernel.X32Bit
 	}
-	for i := range perCall {
+	for i := range a.Len() {
 		nr, _ := a.At(i)
 		if nr != next {
 			add(next, unknown)
 		}
-		add(nr, rules.decision(perCall[i]))
+		add(nr, decide(i))
 		next = nr + 1
 	}
 	add(next, unknown)

@@ -1,0 +1,114 @@
+//go:build seccomp && cgo && linux
+
+package seccomp
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/ringfence-go/ringfence/internal/kernel"
+)
+
+// sameDecisions holds a filter of libseccomp against one of this package's compiler.
+func sameDecisions(t *testing.T, p *Policy, archs []string, rounds int) {
+	t.Helper()
+	theirs, ours := mustCompile(t, p, archs...), compileWithPure(t, p, archs...)
+	in := newInputs(rand.New(rand.NewPCG(3, 4)), p)
+	for range rounds {
+		d := in.next()
+		if d.Arch != kernel.AMD64.AuditArch() && d.Arch != kernel.ARM64.AuditArch() || d.Nr&kernel.X32Bit != 0 {
+			lowHalves(&d)
+		}
+		if a, b := theirs.Eval(d), ours.Eval(d); a != b {
+			t.Fatalf("%+v on %v: libseccomp %s, this package %s\n%s", d, archs, a, b, p)
+		}
+	}
+	for _, a := range kernel.Archs() {
+		for nr := range int32(600) {
+			for _, x32 := range []int32{0, kernel.X32Bit} {
+				d := Data{Nr: nr | x32, Arch: a.AuditArch()}
+				if a, b := theirs.Eval(d), ours.Eval(d); a != b {
+					t.Fatalf("%+v on %v: libseccomp %s, this package %s", d, archs, a, b)
+				}
+			}
+		}
+	}
+}
+
+func TestLibseccompAgreesOnDockerProfile(t *testing.T) {
+	pr := dockerProfile(t, linux61)
+	for _, archs := range [][]string{{"amd64"}, pr.Archs, {"arm64", "arm"}, {"arm64"}, {"386"}} {
+		sameDecisions(t, pr.Policy, archs, 50000)
+	}
+}
+
+func TestLibseccompAgreesOnBuiltins(t *testing.T) {
+	for _, p := range []*Policy{Default(), Strict(StrictOptions{}), Strict(StrictOptions{Processes: true})} {
+		for _, archs := range [][]string{{"amd64"}, {"arm64"}, {"amd64", "x32"}} {
+			sameDecisions(t, p, archs, 20000)
+		}
+	}
+}
+
+// Random policies: libseccomp refuses or agrees, and agrees often enough to mean something.
+func TestLibseccompAgreesOrRefuses(t *testing.T) {
+	compiled := 0
+	for seed := range uint64(800) {
+		r := rand.New(rand.NewPCG(seed, 9))
+		p := randomPolicy(r, []string{"read", "write", "openat", "getppid"})
+		if _, err := p.Compile("amd64", "arm64"); err != nil {
+			if got := fields(err); slices.ContainsFunc(got, func(f string) bool { return f[:5] != "Rules" }) {
+				t.Errorf("%v\n%s", err, p)
+			}
+			continue
+		}
+		compiled++
+		sameDecisions(t, p, []string{"amd64", "arm64"}, 300)
+	}
+	if compiled < 100 {
+		t.Errorf("only %d policies compiled", compiled)
+	}
+}
+
+// The case that libseccomp compiles wrongly when it gets both rules at once: 8 is not allowed.
+func TestLibseccompIsNotTrustedWithAlternatives(t *testing.T) {
+	p := &Policy{Default: Errno(1), Rules: []Rule{
+		{Names: []string{"getppid"}, Args: []Arg{{Index: 0, Op: Less, Value: 2}}, Action: Allow},
+		{Names: []string{"getppid"}, Args: []Arg{{Index: 0, Op: GreaterEqual, Value: 1 << 32}}, Action: Allow},
+	}}
+	d, err := Call("amd64", "getppid", 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := mustCompile(t, p, "amd64").Eval(d); got != Errno(1) {
+		t.Errorf("argument 8: %s", got)
+	}
+	// What the back end guards against, and why: the two rules in one layer. If this starts to
+	// fail, libseccomp has been mended.
+	next := Trace(1)
+	raw, err := runLibseccomp(layer{p.Rules[0], p.Rules[1]}, next, []kernel.Arch{kernel.AMD64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	both, err := NewFilter(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("libseccomp %s with both rules in one filter: argument 8 is %s", libseccompVersion(), both.Eval(d))
+	if err := verify(&Policy{Default: next, Rules: p.Rules}, &Filter{insns: raw, archs: []kernel.Arch{kernel.AMD64}}); err == nil && both.Eval(d) == Allow {
+		t.Error("the check of what libseccomp made did not see that it is wrong")
+	}
+}
+
+func TestLibseccompRefusesShapes(t *testing.T) {
+	for field, args := range map[string][]Arg{
+		"Rules[0].Args[1].Index": {{Index: 0, Op: Greater, Value: 2}, {Index: 0, Op: Less, Value: 9}},
+		"Rules[0].Args[0].Mask":  {{Index: 0, Op: NotEqual, Value: 2, Mask: 3}},
+	} {
+		p := &Policy{Default: KillProcess, Rules: []Rule{{Names: []string{"read"}, Args: args, Action: Allow}}}
+		if _, err := p.Compile("amd64"); !slices.Equal(fields(err), []string{field}) {
+			t.Errorf("%v, want a fault at %s", err, field)
+		}
+	}
+}
