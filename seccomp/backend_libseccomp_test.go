@@ -10,6 +10,9 @@ import (
 	"github.com/ringfence-go/ringfence/internal/kernel"
 )
 
+// backendName is what Policy.Compile compiles with.
+const backendName = "libseccomp"
+
 // sameDecisions holds a filter of libseccomp against one of this package's compiler.
 func sameDecisions(t *testing.T, p *Policy, archs []string, rounds int) {
 	t.Helper()

@@ -19,8 +19,8 @@ func (e *TooLargeError) Error() string {
 	if e.Instructions > 0 {
 		size = fmt.Sprint(e.Instructions)
 	}
-	return fmt.Sprintf("seccomp: compile policy: %s than %d instructions, which is all that the kernel takes: "+
-		"compile for fewer architectures, or use fewer conditions on arguments", size+" instructions, more", MaxInstructions)
+	return fmt.Sprintf("seccomp: compile policy: it takes %s instructions, and the kernel takes %d: "+
+		"compile for fewer architectures, or use fewer conditions on arguments", size, MaxInstructions)
 }
 
 // Compile translates the policy to a filter for the given architectures, each a GOARCH ("amd64",

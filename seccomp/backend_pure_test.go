@@ -1,0 +1,6 @@
+//go:build !seccomp
+
+package seccomp
+
+// backendName is what Policy.Compile compiles with.
+const backendName = "pure"
