@@ -4,6 +4,7 @@ package plan
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -23,10 +24,20 @@ func (p *Program) String() string {
 			process = op.Process
 			fmt.Fprintf(&b, "%s:\n", process)
 		}
-		pad := max(0, labelWidth-utf8.RuneCountInString(op.Label))
-		fmt.Fprintf(&b, "%4d  %s%s  %s\n", i, op.Label, strings.Repeat(" ", pad), op)
+		label := printable(op.Label)
+		pad := max(0, labelWidth-utf8.RuneCountInString(label))
+		fmt.Fprintf(&b, "%4d  %s%s  %s\n", i, label, strings.Repeat(" ", pad), op)
 	}
 	return b.String()
+}
+
+// printable escapes what would let a label look like another step: labels hold paths of the Spec.
+func printable(label string) string {
+	if strings.IndexFunc(label, func(r rune) bool { return !strconv.IsPrint(r) }) < 0 {
+		return label
+	}
+	quoted := strconv.Quote(label)
+	return quoted[1 : len(quoted)-1]
 }
 
 // String prints the call and the result that it must have.

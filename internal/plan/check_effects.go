@@ -1,0 +1,389 @@
+//go:build linux
+
+package plan
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/internal/kernel"
+)
+
+// kind is what a descriptor is.
+type kind uint8
+
+const (
+	closed    kind = iota
+	inherited      // from the caller
+	created        // a new file, or a file of the ID maps
+	resolved       // by openat2
+	hostTree       // a copy of mounts of the host
+	ownTree        // a copy of mounts of the sandbox
+	ownMount       // of a new file system
+	fsContext      // a file system in the making
+	socket
+	pidfd
+)
+
+// descriptor is an open file descriptor.
+type descriptor struct {
+	kind        kind
+	closeOnExec bool // set by fcntl; what Check wants of the others is that they are closed
+	restricted  bool // a mount: it has the attributes that it must
+	attached    bool
+	sized       uint8 // a tmpfs in the making: its bounds that are set
+	op          int32 // that opened it, -1 is none
+	onWrite     facts // what a write to it does
+}
+
+func (c *checker) isOpen(fd int64) bool {
+	return fd >= 0 && fd < int64(len(c.fds)) && c.fds[fd].kind != closed
+}
+
+// at returns a descriptor that arguments has seen.
+func (c *checker) at(i int) *descriptor { return &c.fds[c.value(i)] }
+
+func (c *checker) lowest() int64 {
+	for i := range c.fds {
+		if c.fds[i].kind == closed {
+			return int64(i)
+		}
+	}
+	return int64(len(c.fds))
+}
+
+// open opens the lowest descriptor, as the op does.
+func (c *checker) open(d descriptor) *Fault {
+	if c.strangers {
+		return c.fault(RuleStrangers, "its descriptor cannot be known")
+	}
+	d.op = int32(c.i)
+	if fd := c.lowest(); fd < int64(len(c.fds)) {
+		c.fds[fd] = d
+	} else {
+		c.fds = append(c.fds, d)
+	}
+	return nil
+}
+
+// effect does what the op does to the state, and checks what the rules say about it.
+func (c *checker) effect() *Fault {
+	switch c.op.Call.Name {
+	case "close":
+		*c.at(0) = descriptor{}
+	case "close_range":
+		return c.closeRange()
+	case "openat":
+		return c.openat()
+	case "openat2":
+		return c.openat2()
+	case "open_tree":
+		return c.openTree()
+	case "mkdirat", "mknodat":
+		return c.create(0, 1)
+	case "symlinkat":
+		return c.create(1, 2)
+	case "mount_setattr":
+		return c.mountSetattr()
+	case "move_mount":
+		return c.moveMount()
+	case "fsopen":
+		return c.open(descriptor{kind: fsContext})
+	case "fsconfig":
+		return c.fsconfig()
+	case "fsmount":
+		return c.fsmount()
+	case "chdir", "fchdir":
+		return c.changeDirectory()
+	case "pivot_root":
+		return c.pivotRoot()
+	case "umount2":
+		return c.umount()
+	case "mount":
+		return c.makePrivate()
+	case "socket":
+		return c.open(descriptor{kind: socket})
+	case "ioctl":
+		if c.at(0).kind != socket || c.value(1) != unix.SIOCSIFFLAGS || c.bytes(2, 40) == nil {
+			return c.fault(RuleCall, "ioctl does more than bring an interface up")
+		}
+	case "sethostname":
+		if !c.holds(0, c.value(1)) {
+			return c.fault(RuleMemory, "a name of %d bytes", c.value(1))
+		}
+	case "fcntl":
+		return c.fcntl()
+	case "read":
+		return c.read()
+	case "write":
+		return c.write()
+	case "sendmsg":
+		return c.sendmsg()
+	case "clone3":
+		return c.clone3()
+	case "wait4":
+		return c.wait4()
+	case "execve":
+		return c.execve()
+	case "faccessat2":
+		if c.process != Command {
+			return c.fault(RulePath, "only the command looks for programs")
+		}
+	case "exit_group":
+		return c.exit()
+	default:
+		return c.confine()
+	}
+	return nil
+}
+
+func (c *checker) closeRange() *Fault {
+	first, last := c.value(0), c.value(1)
+	if first < 0 || last < first || last > kernel.LastDescriptor || c.value(2) != 0 {
+		return c.fault(RuleCall, "close_range(%d, %d, %d)", first, last, c.value(2))
+	}
+	for fd := first; fd <= last && fd < int64(len(c.fds)); fd++ {
+		c.fds[fd] = descriptor{}
+	}
+	if first <= int64(c.p.Inherited) && last == kernel.LastDescriptor {
+		c.strangers = false
+	}
+	return nil
+}
+
+func (c *checker) fcntl() *Fault {
+	fd, command, value := c.value(0), c.value(1), c.value(2)
+	lifeline := fd == int64(c.p.Lifeline) && c.process == Init
+	switch {
+	case command == unix.F_SETFD && value == unix.FD_CLOEXEC:
+		c.at(0).closeOnExec = true
+	case command == unix.F_SETOWN && value == 1 && lifeline:
+		return c.lifeline(didHandler, didOwner)
+	case command == unix.F_SETFL && value == unix.O_ASYNC|unix.O_NONBLOCK && lifeline:
+		return c.lifeline(didOwner, didAsync)
+	default:
+		return c.fault(RuleCall, "fcntl(%d, %d, %d)", fd, command, value)
+	}
+	return nil
+}
+
+// lifeline does a step of watching the lifeline, after the one before it. The ID that the kernel notes
+// with the owner is the one of that moment, so it must be the last.
+func (c *checker) lifeline(before, step facts) *Fault {
+	if !c.has(before) || c.process != Init {
+		return c.fault(RuleLifeline, "it comes too early")
+	}
+	if step == didOwner && !c.has(byCaller) && !c.has(byInit) {
+		return c.fault(RuleIdentity, "the lifeline's owner is set before")
+	}
+	c.done |= step
+	return nil
+}
+
+func (c *checker) read() *Fault {
+	fd, n := c.value(0), c.value(2)
+	switch {
+	case n < 1 || !c.holds(1, n):
+		return c.fault(RuleMemory, "%d bytes are read", n)
+	case fd == int64(c.p.Lifeline) && c.op.Want == -int64(unix.EAGAIN):
+		return c.lifeline(didAsync, didLook)
+	case c.op.Want != n:
+		return c.fault(RuleResult, "read is to return %d", c.op.Want)
+	case c.process != Init || fd == int64(c.p.Report) || fd == int64(c.p.Lifeline) || c.at(0).kind != inherited || c.isPayload(fd):
+		return c.fault(RuleDescriptor, "%d is no pipe on which the caller tells of ID maps", fd)
+	}
+	c.done |= didReadMaps
+	return nil
+}
+
+func (c *checker) isPayload(fd int64) bool {
+	for _, p := range c.p.Payload {
+		if int64(p) == fd {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *checker) write() *Fault {
+	n := c.value(2)
+	if !c.holds(1, n) {
+		return c.fault(RuleMemory, "%d bytes are written", n)
+	}
+	if c.value(0) == int64(c.p.Report) {
+		return c.tellEnd()
+	}
+	if c.at(0).kind != created {
+		return c.fault(RuleDescriptor, "%d is no new file", c.value(0))
+	}
+	c.done |= c.at(0).onWrite
+	return nil
+}
+
+// sendmsg tells the caller of a process, and hands over its pidfd.
+func (c *checker) sendmsg() *Fault {
+	switch {
+	case c.value(0) != int64(c.p.Report) || c.at(0).kind != inherited:
+		return c.fault(RuleReport, "%d is not the report", c.value(0))
+	case !c.has(didFork) || c.has(didTell):
+		return c.fault(RuleReport, "there is no process to tell of")
+	}
+	const iovecAt, controlAt = 16, 32 // struct msghdr
+	message, control := c.bytes(1, 56), c.pointer(1, controlAt, 16+4)
+	vector := c.pointer(1, iovecAt, 16)
+	if message == nil || control == nil || vector == nil {
+		return c.fault(RuleMemory, "it is not one message with descriptors")
+	}
+	if n := binary.LittleEndian.Uint64(vector[8:]); int64(n) != c.op.Want || n > MaxRecord {
+		return c.fault(RuleResult, "%d bytes are sent, not %d", n, c.op.Want)
+	}
+	// cmsg(3): length, level, type, then the descriptors.
+	size := binary.LittleEndian.Uint64(control)
+	if size < 16+4 || size > uint64(len(control)) {
+		return c.fault(RuleMemory, "%d bytes of control", size)
+	}
+	for at := 16; at+4 <= int(size); at += 4 {
+		fd := int64(binary.LittleEndian.Uint32(control[at:]))
+		if !c.isOpen(fd) || at == 16 && c.fds[fd].kind != pidfd {
+			return c.fault(RuleReport, "descriptor %d is sent", fd)
+		}
+		if k := c.fds[fd].kind; k != pidfd && k != resolved {
+			return c.fault(RuleReport, "descriptor %d is sent", fd)
+		}
+	}
+	c.done |= didTell
+	return nil
+}
+
+// confine does the calls that take something from the process.
+func (c *checker) confine() *Fault {
+	switch c.op.Call.Name {
+	case "prctl":
+		return c.prctl()
+	case "capset":
+		header, data := c.bytes(0, 8), c.bytes(1, 24)
+		if header == nil || data == nil || binary.LittleEndian.Uint32(header) != unix.LINUX_CAPABILITY_VERSION_3 ||
+			!zeros(header[4:]) || !zeros(data) {
+			return c.fault(RuleCall, "capset leaves a capability")
+		}
+		if c.process == Stub || c.process == Init && !c.has(didFork) {
+			return c.fault(RuleCapabilities, "the command needs them to change its IDs")
+		}
+		c.done |= didCapset
+	case "seccomp":
+		return c.seccomp()
+	case "rt_sigprocmask":
+		if mask := c.bytes(1, 8); c.value(0) != unix.SIG_SETMASK || c.value(3) != 8 || mask == nil || !zeros(mask) {
+			return c.fault(RuleCall, "signals are blocked")
+		}
+		c.done |= didSignals
+	case "rt_sigaction":
+		return c.sigaction()
+	case "prlimit64":
+		if c.value(0) != 0 || c.bytes(2, 16) == nil || c.process != Command {
+			return c.fault(RuleCall, "the limits are not the command's")
+		}
+		if c.value(1) == unix.RLIMIT_CORE {
+			c.done |= didCore
+		}
+	case "setsid":
+		if c.op.Want != commandPID || c.process != Command {
+			return c.fault(RuleResult, "it is not PID 2")
+		}
+		c.done |= didSession
+	case "umask":
+		if !c.op.Any && c.op.Want != c.umask {
+			return c.fault(RuleResult, "umask is to return %#o", c.op.Want)
+		}
+		c.umask = c.value(0)
+	case "setgroups":
+		n := c.value(0)
+		if n < 0 || n > 1<<16 || !c.holds(1, 4*n) || c.process == Init && n > 0 {
+			return c.fault(RuleIdentity, "%d groups", n)
+		}
+		return c.identity(didSetgroups)
+	case "setresgid":
+		return c.identity(didSetresgid)
+	case "setresuid":
+		return c.identity(didSetresuid)
+	}
+	return nil
+}
+
+func zeros(b []byte) bool {
+	for _, v := range b {
+		if v != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// identity changes an ID: PID 1's before it watches the lifeline, the command's before it loses the
+// capability to.
+func (c *checker) identity(step facts) *Fault {
+	call := &c.op.Call
+	if call.Name != "setgroups" && (c.value(0) != c.value(1) || c.value(0) != c.value(2) || c.value(0) < 0) {
+		return c.fault(RuleIdentity, "real, effective and saved ID differ")
+	}
+	if c.process == Stub || c.process == Init && (!c.has(didReadMaps) || c.has(didHandler)) {
+		return c.fault(RuleIdentity, "%s comes at another time", call.Name)
+	}
+	c.done |= step
+	return nil
+}
+
+func (c *checker) prctl() *Fault {
+	option, value := c.value(0), c.value(1)
+	if c.value(2) != 0 || c.value(3) != 0 || c.value(4) != 0 || c.process == Stub {
+		return c.fault(RuleCall, "prctl(%d, %d, …)", option, value)
+	}
+	switch {
+	case option == unix.PR_SET_NO_NEW_PRIVS && value == 1:
+		c.done |= didNoNewPrivs
+	case option == unix.PR_SET_DUMPABLE && value == 0:
+		c.done |= didDumpable
+	case option == unix.PR_CAPBSET_DROP && value >= 0 && value < 64:
+		c.bounding |= 1 << value
+	default:
+		return c.fault(RuleCall, "prctl(%d, %d)", option, value)
+	}
+	return nil
+}
+
+func (c *checker) seccomp() *Fault {
+	const filterAt = 8 // struct sock_fprog
+	program := c.bytes(2, 16)
+	if c.value(0) != unix.SECCOMP_SET_MODE_FILTER || c.value(1) != 0 || program == nil {
+		return c.fault(RuleCall, "it loads no filter")
+	}
+	n := int(binary.LittleEndian.Uint16(program))
+	switch {
+	case n == 0 || c.pointer(2, filterAt, n*unix.SizeofSockFilter) == nil:
+		return c.fault(RuleMemory, "a filter of %d instructions", n)
+	case !c.has(didNoNewPrivs):
+		return c.fault(RuleNoNewPrivs, "they can still be gained")
+	case c.process == Stub || c.process == Init && !c.has(didFork):
+		return c.fault(RuleInitFilter, "the command would have it too")
+	}
+	c.done |= didFilter
+	return nil
+}
+
+func (c *checker) sigaction() *Fault {
+	act := c.bytes(1, 32)
+	if c.value(0) != int64(unix.SIGIO) || c.value(3) != 8 || act == nil || !zeros(act[24:]) || !hasHandler(c.op.Call.Args[1].Mem) {
+		return c.fault(RuleCall, "it does not set the handler of the lifeline's signal")
+	}
+	return c.lifeline(0, didHandler)
+}
+
+func hasHandler(m *kernel.Memory) bool {
+	for _, r := range m.Refs {
+		if r.Offset == 0 {
+			return r.To == nil
+		}
+	}
+	return false
+}

@@ -1,0 +1,204 @@
+//go:build linux
+
+package plan
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
+
+// The flags of the two forks: what they must have, and what PID 1 may have beside.
+const (
+	bothFlags    = unix.CLONE_PIDFD | unix.CLONE_PARENT_SETTID | unix.CLONE_CLEAR_SIGHAND
+	initFlags    = bothFlags | unix.CLONE_PARENT | unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID
+	initMay      = unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+	commandFlags = bothFlags | unix.CLONE_VM | unix.CLONE_VFORK
+)
+
+// allCapabilities are those that every kernel has on which a sandbox works, as bits.
+const allCapabilities = 1<<(unix.CAP_LAST_CAP+1) - 1
+
+func (c *checker) clone3() *Fault {
+	const (
+		size              = 64 // CLONE_ARGS_SIZE_VER0
+		pidfdAt, parentAt = 8, 24
+		exitSignalAt      = 32
+	)
+	args := c.bytes(0, size)
+	if args == nil || c.value(1) != size || c.pointer(0, pidfdAt, 4) == nil || c.pointer(0, parentAt, 4) == nil {
+		return c.fault(RuleMemory, "struct clone_args")
+	}
+	flags, signal := binary.LittleEndian.Uint64(args), binary.LittleEndian.Uint64(args[exitSignalAt:])
+	var f *Fault
+	var child Process
+	switch c.process {
+	case Stub:
+		child, f = Init, c.beforeInit(flags, signal)
+	case Init:
+		child, f = Command, c.beforeCommand(flags, signal)
+	default:
+		f = c.fault(RuleFlow, "the command forks")
+	}
+	switch {
+	case f != nil:
+		return f
+	case !zeros(args[16:24]) || !zeros(args[40:]):
+		return c.fault(RuleNamespaces, "struct clone_args holds more than flags")
+	case c.has(didFork):
+		return c.fault(RuleFlow, "the %s forks twice", c.process)
+	case !c.op.Any || c.op.Want != 0:
+		return c.fault(RuleResult, "a process ID is expected")
+	case c.op.Child <= c.i+1 || c.op.Child >= len(c.p.Ops):
+		return c.fault(RuleFlow, "its child is at %d of %d", c.op.Child, len(c.p.Ops))
+	case c.p.Ops[c.op.Child] == nil || c.p.Ops[c.op.Child].Process != child:
+		return c.fault(RuleFlow, "its child, at %d, is not the %s", c.op.Child, child)
+	}
+	c.child, c.next = c.op.Child, c.state
+	c.next.process = child
+	c.next.done &^= ofProcess
+	c.next.fds = append(make([]descriptor, 0, len(c.fds)+16), c.fds...)
+	c.done |= didFork
+	// The child does not have the pidfd: the kernel makes it when the descriptors are copied.
+	return c.open(descriptor{kind: pidfd})
+}
+
+// beforeInit holds when the stub starts PID 1.
+func (c *checker) beforeInit(flags, signal uint64) *Fault {
+	switch {
+	case c.strangers:
+		return c.fault(RuleStrangers, "PID 1 would have them")
+	case flags&^initMay != initFlags || signal != 0:
+		return c.fault(RuleNamespaces, "flags %#x, signal %d", flags, signal)
+	case !c.has(didSignals):
+		return c.fault(RuleNamespaces, "the caller's signal mask")
+	}
+	return nil
+}
+
+// beforeCommand holds when PID 1 starts PID 2.
+func (c *checker) beforeCommand(flags, signal uint64) *Fault {
+	switch {
+	case flags != commandFlags || signal != uint64(unix.SIGCHLD):
+		return c.fault(RuleFlow, "flags %#x, signal %d: it must wait for the command", flags, signal)
+	case !c.has(byCaller) && !c.has(byInit):
+		return c.fault(RuleIdentity, "they are still the caller's")
+	case !c.has(didLook) || c.fds[c.p.Lifeline].kind != inherited:
+		return c.fault(RuleLifeline, "it does not watch the lifeline")
+	case !c.has(didPrivate | didPivot | didDetach | didHome):
+		return c.fault(RuleRoot, "it is still there")
+	case c.p.Ops[c.top].Call.Name == "fsmount" && !c.has(didSeal):
+		return c.fault(RuleSeal, "it can be written")
+	case c.bounding&allCapabilities != allCapabilities || c.bounding&(c.bounding+1) != 0:
+		return c.fault(RuleBoundingSet, "%#x are dropped", c.bounding)
+	case !c.has(didNoNewPrivs):
+		return c.fault(RuleNoNewPrivs, "they can be gained")
+	case !c.has(didDumpable):
+		return c.fault(RuleDumpable, "the command could trace it")
+	}
+	for fd := range c.fds {
+		if k := c.fds[fd].kind; k != closed && k != inherited && k != resolved {
+			return c.fault(RuleSetup, "descriptor %d is open", fd)
+		}
+	}
+	return nil
+}
+
+// execve holds the command to what it may become: somebody else's program.
+func (c *checker) execve() *Fault {
+	if c.process != Command {
+		return c.fault(RuleCall, "the %s executes a program", c.process)
+	}
+	c.ended = len(c.op.Tolerate) == 0
+	if c.ended && c.i != len(c.p.Ops)-1 && c.p.Ops[c.i+1] != nil && c.p.Ops[c.i+1].Call.Name == "execve" {
+		return c.fault(RuleTolerance, "the next one would not be tried")
+	}
+	if !c.ended && c.i == len(c.p.Ops)-1 {
+		return c.fault(RuleExec, "it tolerates %v", c.op.Tolerate)
+	}
+	if c.has(didExec) {
+		return nil // nothing has changed since the first
+	}
+	c.done |= didExec
+	switch {
+	case !c.has(didFilter):
+		return c.fault(RuleFilter, "there is none")
+	case !c.has(didCapset):
+		return c.fault(RuleCapabilities, "the command has all")
+	case !c.has(didSession):
+		return c.fault(RuleSession, "it has the caller's")
+	case !c.has(didCore):
+		return c.fault(RuleCore, "it is the caller's")
+	case !c.isOpen(int64(c.p.Report)) || !c.fds[c.p.Report].closeOnExec:
+		return c.fault(RulePayload, "the report is closed, or stays open")
+	}
+	payload := c.p.Payload
+	for fd := range c.fds {
+		if len(payload) > 0 && payload[0] == fd {
+			payload = payload[1:]
+			if c.fds[fd].kind != inherited || c.fds[fd].closeOnExec {
+				return c.fault(RulePayload, "descriptor %d is closed", fd)
+			}
+		} else if c.fds[fd].kind != closed && fd != c.p.Report {
+			return c.fault(RulePayload, "descriptor %d is open", fd)
+		}
+	}
+	return nil
+}
+
+// wait4 is the loop of PID 1.
+func (c *checker) wait4() *Fault {
+	switch {
+	case c.value(0) != -1 || c.value(2) != unix.WALL || c.op.Want != commandPID || c.op.Any:
+		return c.fault(RuleUntil, "it waits for something else")
+	case c.bytes(1, 4) == nil || c.bytes(3, sizeofEnded-RecordUsage) == nil:
+		return c.fault(RuleMemory, "a status or usage")
+	case !c.has(didFork):
+		return c.fault(RuleUntil, "there is no PID 2")
+	case !c.has(didTell):
+		return c.fault(RuleReport, "the start is not told")
+	case !c.has(didCapset):
+		return c.fault(RuleCapabilities, "PID 1 has all")
+	case !c.has(didFilter):
+		return c.fault(RuleInitFilter, "there is none")
+	case c.fds[c.p.Lifeline].kind != inherited:
+		return c.fault(RuleLifeline, "it is closed")
+	case c.waited != 0:
+		return c.fault(RuleUntil, "it waits twice")
+	}
+	for _, fd := range c.p.Payload {
+		if c.fds[fd].kind != closed {
+			return c.fault(RulePayload, "PID 1 keeps descriptor %d too: its reader would not see the end", fd)
+		}
+	}
+	c.waited = c.i
+	return nil
+}
+
+// tellEnd is the write of PID 1 to the report: what wait4 has filled in.
+func (c *checker) tellEnd() *Fault {
+	if c.process != Init || c.waited == 0 || c.waited != c.i-1 {
+		return c.fault(RuleReport, "PID 1 did not wait before it")
+	}
+	record, waited := c.op.Call.Args[1], c.p.Ops[c.waited].Call.Args[1]
+	if record.Mem != waited.Mem || record.Offset != 0 || c.value(2) != sizeofEnded || waited.Offset != RecordStatus ||
+		c.p.Ops[c.waited].Call.Args[3].Offset != RecordUsage || binary.LittleEndian.Uint32(record.Mem.Bytes) != uint32(Ended) {
+		return c.fault(RuleReport, "it is not the end that is told")
+	}
+	return nil
+}
+
+func (c *checker) exit() *Fault {
+	c.ended = true
+	switch {
+	case c.value(0) != 0:
+		return c.fault(RuleCall, "exit code %d", c.value(0))
+	case c.process == Stub && (!c.has(didFork|didTell) || c.p.Ops[c.i-1].Call.Name != "sendmsg"):
+		return c.fault(RuleStub, "PID 1 is not started, or not told")
+	case c.process == Init && (c.waited == 0 || c.waited != c.i-2 || c.p.Ops[c.i-1].Call.Name != "write"):
+		return c.fault(RuleReport, "the end is not told before")
+	case c.process == Command:
+		return c.fault(RuleFlow, "the command ends by itself")
+	}
+	return nil
+}

@@ -1,0 +1,323 @@
+//go:build linux
+
+package plan
+
+import (
+	"errors"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/internal/kernel"
+)
+
+// edit changes a program that is right.
+type edit func(p *Program)
+
+// without removes ops.
+func without(labels ...string) edit {
+	return func(p *Program) {
+		for _, l := range labels {
+			replace(p, find(p, l), 1)
+		}
+	}
+}
+
+// instead puts a call in the place of another one.
+func instead(label string, call kernel.Call) edit {
+	return func(p *Program) { p.Ops[find(p, label)].Call = call }
+}
+
+// with changes an op.
+func with(label string, change func(op *Op)) edit {
+	return func(p *Program) { change(p.Ops[find(p, label)]) }
+}
+
+// after puts another op behind one.
+func after(label string, call kernel.Call) edit {
+	return func(p *Program) {
+		i := find(p, label)
+		replace(p, i+1, 0, &Op{Process: p.Ops[i].Process, Label: "new", Call: call})
+	}
+}
+
+// move puts an op behind another one of the same process.
+func move(label, behind string) edit {
+	return func(p *Program) {
+		i := find(p, label)
+		op := p.Ops[i]
+		replace(p, i, 1)
+		replace(p, find(p, behind)+1, 0, op)
+	}
+}
+
+func all(edits ...edit) edit {
+	return func(p *Program) {
+		for _, e := range edits {
+			e(p)
+		}
+	}
+}
+
+// bytesOf returns the memory of an argument.
+func bytesOf(op *Op, arg int) []byte { return op.Call.Args[arg].Mem.Bytes }
+
+var breaks = []struct {
+	rule  Rule
+	what  string
+	apply edit
+}{
+	{RuleBounds, "no op", func(p *Program) { p.Ops = nil }},
+	{RuleBounds, "too many ops", func(p *Program) { p.Ops = make([]*Op, MaxOps+1) }},
+	{RuleBounds, "no descriptors", func(p *Program) { p.Inherited = -1 }},
+	{RuleBounds, "too many descriptors", func(p *Program) { p.Inherited = 1 << 30 }},
+	{RuleBounds, "report is not there", func(p *Program) { p.Report = 9 }},
+	{RuleBounds, "report is the lifeline", func(p *Program) { p.Report = p.Lifeline }},
+	{RuleBounds, "payload is the report", func(p *Program) { p.Payload = []int{0, 1, 2, 3} }},
+	{RuleBounds, "payload out of order", func(p *Program) { p.Payload = []int{1, 0} }},
+	{RuleBounds, "too much data", with("hostname", func(op *Op) {
+		big := &kernel.Memory{Bytes: make([]byte, 1<<20)}
+		m := &kernel.Memory{Bytes: make([]byte, 8)}
+		for range 2000 {
+			m.Refs = append(m.Refs, kernel.Ref{To: big})
+		}
+		op.Call.Args[0].Mem = m
+	})},
+	{RuleLabel, "no label", with("seal", func(op *Op) { op.Label = "" })},
+	{RuleFlow, "no op in a place", func(p *Program) { p.Ops[3] = nil }},
+	{RuleFlow, "unknown kind", with("seal", func(op *Op) { op.Kind = 7 })},
+	{RuleFlow, "an op of another process", with("seal", func(op *Op) { op.Process = Command })},
+	{RuleFlow, "child before its fork", with("fork init", func(op *Op) { op.Child = 1 })},
+	{RuleFlow, "child beyond the end", with("fork init", func(op *Op) { op.Child = 1 << 20 })},
+	{RuleFlow, "child of the same process", with("fork init", func(op *Op) { op.Child -= 1 })},
+	{RuleFlow, "child in the middle", with("fork init", func(op *Op) { op.Child++ })},
+	{RuleFlow, "init does not end", without("end init")},
+	{RuleFlow, "the program does not end", without("exec 2", "exec 1")},
+	{RuleFlow, "ops that nobody reaches", after("end stub", kernel.Umask(0))},
+	{RuleFlow, "the command ends by itself", after("close rest", kernel.Exit(0))},
+	{RuleFlow, "a fork that is none", with("seal", func(op *Op) { op.Kind = Fork })},
+	{RuleFlow, "a fork that is a call", with("fork command", func(op *Op) { op.Kind = Call })},
+	{RuleFlow, "no wait for the command's exec", with("fork command", func(op *Op) { bytesOf(op, 0)[1] &^= unix.CLONE_VFORK >> 8 })},
+	{RuleUntil, "a call until", with("seal", func(op *Op) { op.Kind = Until })},
+	{RuleUntil, "a wait once", with("wait", func(op *Op) { op.Kind = Call })},
+	{RuleUntil, "the stub waits", func(p *Program) {
+		replace(p, find(p, "end stub"), 0, &Op{Kind: Until, Process: Stub, Label: "new", Call: kernel.Wait4(NewRecord(Ended, 0), 4, 8), Want: 2})
+	}},
+	{RuleUntil, "a wait for any process", with("wait", func(op *Op) { op.Want = 3 })},
+	{RuleCall, "unknown call", with("seal", func(op *Op) { op.Call.Name = "mount2" })},
+	{RuleCall, "an argument less", with("seal", func(op *Op) { op.Call.Args = op.Call.Args[:4] })},
+	{RuleCall, "a pointer that is a number", with("seal", func(op *Op) { op.Call.Args[3].Mem = nil })},
+	{RuleCall, "a number that is no NULL", with("private", func(op *Op) { op.Call.Args[0].Value = 1 })},
+	{RuleCall, "blocked signals", with("reset signals", func(op *Op) { bytesOf(op, 1)[3] = 1 })},
+	{RuleCall, "a capability", with("command capset", func(op *Op) { bytesOf(op, 1)[7] = 1 })},
+	{RuleCall, "another process's capabilities", with("command capset", func(op *Op) { bytesOf(op, 0)[4] = 1 })},
+	{RuleCall, "prctl of something else", instead("init not dumpable", kernel.Prctl(unix.PR_SET_KEEPCAPS, 1))},
+	{RuleCall, "dumpable", instead("init not dumpable", kernel.Prctl(unix.PR_SET_DUMPABLE, 1))},
+	{RuleCall, "fcntl of something else", with("close report on exec", func(op *Op) { op.Call.Args[1].Value = unix.F_DUPFD })},
+	{RuleCall, "a report that stays open", with("close report on exec", func(op *Op) { op.Call.Args[2].Value = 0 })},
+	{RuleCall, "a device", with("make null", func(op *Op) { op.Call.Args[2].Value = unix.S_IFCHR | 0o666 })},
+	{RuleCall, "attributes removed", with("seal", func(op *Op) { bytesOf(op, 3)[8] = unix.MOUNT_ATTR_NOSUID })},
+	{RuleCall, "limits of another process", with("core", func(op *Op) { op.Call.Args[0].Value = 1 })},
+	{RuleMemory, "a text without end", with("make usr", func(op *Op) { op.Call.Args[1].Mem = &kernel.Memory{Bytes: []byte("usr")} })},
+	{RuleMemory, "before its memory", with("seal", func(op *Op) { op.Call.Args[3].Offset = -1 })},
+	{RuleMemory, "behind its memory", with("seal", func(op *Op) { op.Call.Args[3].Offset = 33 })},
+	{RuleMemory, "a pointer behind its memory", with("init seccomp", func(op *Op) { op.Call.Args[2].Mem.Refs[0].Offset = 9 })},
+	{RuleMemory, "a pointer to behind its memory", with("init seccomp", func(op *Op) { op.Call.Args[2].Mem.Refs[0].ToOffset = 99 })},
+	{RuleMemory, "a circle", with("init seccomp", func(op *Op) { op.Call.Args[2].Mem.Refs[0].To = op.Call.Args[2].Mem })},
+	{RuleMemory, "a filter that is longer than it is", with("init seccomp", func(op *Op) { bytesOf(op, 2)[0]++ })},
+	{RuleMemory, "a result kept behind its memory", with("look 1", func(op *Op) { op.KeepAt = 1 << 20 })},
+	{RuleMemory, "a usage behind its memory", with("wait", func(op *Op) { op.Call.Args[3].Offset = 9 })},
+	{RuleMemory, "more is written than there is", with("write file", func(op *Op) { op.Call.Args[2].Value, op.Want = 99, 99 })},
+	{RuleResult, "a call that must fail", with("init capset", func(op *Op) { op.Want = -int64(unix.EPERM) })},
+	{RuleResult, "any result", with("seal", func(op *Op) { op.Any = true })},
+	{RuleResult, "a kept result", with("init not dumpable", func(op *Op) { op.Keep, op.KeepAt = NewRecord(Started, 1), 16 })},
+	{RuleResult, "another descriptor", with("open usr", func(op *Op) { op.Want++ })},
+	{RuleResult, "a part is written", with("write file", func(op *Op) { op.Want-- })},
+	{RuleResult, "another process", with("setsid", func(op *Op) { op.Want = 1 })},
+	{RuleResult, "another umask", with("command umask", func(op *Op) { op.Want = 0o77 })},
+	{RuleTolerance, "no reason", with("make target", func(op *Op) { op.Reason = "" })},
+	{RuleTolerance, "no error", with("make target", func(op *Op) { op.Tolerate = nil })},
+	{RuleTolerance, "two errors", with("make target", func(op *Op) { op.Tolerate = append(op.Tolerate, unix.EROFS) })},
+	{RuleTolerance, "an unsafe error", with("make target", func(op *Op) { op.Tolerate = []unix.Errno{unix.EPERM} })},
+	{RuleTolerance, "a call that confines", with("init capset", func(op *Op) { op.Tolerate, op.Reason = []unix.Errno{unix.EPERM}, "why not" })},
+	{RuleTolerance, "an error that execvp does not know", with("exec 1", func(op *Op) { op.Tolerate = []unix.Errno{unix.EPERM} })},
+	{RuleTolerance, "an execve that nobody reaches", with("exec 1", func(op *Op) { op.Tolerate, op.Reason = nil, "" })},
+	{RuleDescriptor, "a closed descriptor", func(p *Program) {
+		i := find(p, "write file") + 1 // closes it
+		replace(p, i+1, 0, &Op{Process: Init, Label: "new", Call: p.Ops[i].Call})
+	}},
+	{RuleDescriptor, "a descriptor that was never open", with("seal", func(op *Op) { op.Call.Args[0].Value = 99 })},
+	{RuleDescriptor, "a negative descriptor", with("seal", func(op *Op) { op.Call.Args[0].Value = -1 })},
+	{RuleDescriptor, "a file that is no mount", with("seal", func(op *Op) { op.Call.Args[0].Value = 0 })},
+	{RuleDescriptor, "a write to the command's output", with("write file", func(op *Op) { op.Call.Args[0].Value = 1 })},
+	{RuleDescriptor, "the caller tells of maps on stdin", func(p *Program) {
+		instead("look", kernel.Read(0, kernel.Zeroed(1)))(p)
+		p.Ops[find(p, "look")].Want = 1
+	}},
+	{RuleStrangers, "strangers stay", without("close strangers")},
+	{RuleStrangers, "strangers stay for PID 1", with("close strangers", func(op *Op) { op.Call.Args[0].Value = procFD })},
+	{RuleNamespaces, "no user namespace", with("fork init", func(op *Op) { bytesOf(op, 0)[3] &^= unix.CLONE_NEWUSER >> 24 })},
+	{RuleNamespaces, "no PID namespace", with("fork init", func(op *Op) { bytesOf(op, 0)[3] &^= unix.CLONE_NEWPID >> 24 })},
+	{RuleNamespaces, "shared descriptors", with("fork init", func(op *Op) { bytesOf(op, 0)[1] |= unix.CLONE_FILES >> 8 })},
+	{RuleNamespaces, "handlers of the caller", with("fork init", func(op *Op) { bytesOf(op, 0)[4] = 0 })},
+	{RuleNamespaces, "signals of the caller", without("reset signals")},
+	{RuleIdentity, "no map", without("write uid_map")},
+	{RuleIdentity, "setgroups is not denied", without("write setgroups")},
+	{RuleIdentity, "another group map", with("open gid_map", func(op *Op) {
+		op.Call = kernel.Openat(unix.AT_FDCWD, "/proc/self/uid_map", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	})},
+	{RuleLifeline, "no look", without("look")},
+	{RuleLifeline, "no handler", without("handler")},
+	{RuleLifeline, "no owner", without("owner")},
+	{RuleLifeline, "no signals", without("async")},
+	{RuleLifeline, "the look comes first", move("look", "private")},
+	{RuleLifeline, "the lifeline is closed", after("open proc to watch", kernel.Close(sampleLifeline))},
+	{RuleHostPath, "a file of the host", instead("open gid_map", kernel.Openat(unix.AT_FDCWD, "/etc/shadow", unix.O_WRONLY|unix.O_CLOEXEC, 0))},
+	{RuleHostPath, "a file of the host by openat2", instead("open usr", kernel.Openat2(unix.AT_FDCWD, "/usr", ownDir, unix.RESOLVE_NO_SYMLINKS))},
+	{RuleHostPath, "a tree by the working directory", instead("open usr", kernel.OpenTree(unix.AT_FDCWD, "usr"))},
+	{RuleHostPath, "a directory of the host", after("restrict usr", kernel.Mkdirat(usrFD, "x", 0o755))},
+	{RulePath, "a directory by path", instead("make usr", kernel.Mkdirat(unix.AT_FDCWD, "/usr", 0o755))},
+	{RulePath, "two components", instead("make usr", kernel.Mkdirat(rootFD, "usr/x", 0o755))},
+	{RulePath, "up", instead("make usr", kernel.Mkdirat(rootFD, "..", 0o755))},
+	{RulePath, "two components of a link", instead("link", kernel.Symlinkat("/usr/bin", rootFD, "a/bin"))},
+	{RulePath, "a file that may be a link", with("create file", func(op *Op) { op.Call.Args[2].Value &^= unix.O_NOFOLLOW })},
+	{RulePath, "a file that may exist", with("create file", func(op *Op) { op.Call.Args[2].Value &^= unix.O_EXCL })},
+	{RulePath, "no bounds", with("open target", func(op *Op) { bytesOf(op, 2)[16] = 0 })},
+	{RulePath, "magic links", with("open target", func(op *Op) { bytesOf(op, 2)[16] = unix.RESOLVE_IN_ROOT })},
+	{RulePath, "links out of a directory", with("open target", func(op *Op) { bytesOf(op, 2)[16] = unix.RESOLVE_NO_MAGICLINKS })},
+	{RulePath, "up, without links", instead("open target", kernel.Openat2(rootFD, "a/../..", ownDir, unix.RESOLVE_NO_SYMLINKS))},
+	{RulePath, "openat2 creates", with("open target", func(op *Op) { bytesOf(op, 2)[0] |= unix.O_CREAT })},
+	{RulePath, "a tree by path", instead("open mask", kernel.OpenTree(unix.AT_FDCWD, "/null"))},
+	{RulePath, "a tree below a tree of the host", instead("open sys", kernel.OpenTree(usrFD, "sys"))},
+	{RulePath, "a place by path", instead("attach usr", kernel.MoveMountAt(usrFD, rootFD, "usr/share"))},
+	{RulePath, "a link at the place", with("attach usr", func(op *Op) { op.Call.Args[4].Value |= unix.MOVE_MOUNT_T_SYMLINKS })},
+	{RulePath, "another old root", instead("detach", kernel.UmountDetach("/mnt"))},
+	{RulePath, "another home", instead("go home", kernel.Chdir("/usr"))},
+	{RulePath, "a working directory of the host", with("go to dir", func(op *Op) { op.Call.Args[0].Value = 0 })},
+	{RulePath, "PID 1 looks for programs", after("seal", kernel.Faccessat2("/bin/sh"))},
+	{RuleRestrict, "setuid programs of the host", without("restrict usr")},
+	{RuleRestrict, "devices of the host", with("restrict usr", func(op *Op) { bytesOf(op, 3)[0] = unix.MOUNT_ATTR_NOSUID })},
+	{RuleRestrict, "mounts below are not restricted", with("restrict usr", func(op *Op) { op.Call.Args[2].Value = unix.AT_EMPTY_PATH })},
+	{RuleRestrict, "a device is not restricted", without("restrict null")},
+	{RuleRestrict, "a copy is not restricted", without("restrict sys")},
+	{RuleRestrict, "a new file system is not restricted", with("fsmount tmpfs", func(op *Op) { op.Call.Args[2].Value = 0 })},
+	{RuleRestrict, "attached twice", after("attach usr", kernel.MoveMountAt(usrFD, rootFD, "usr"))},
+	{RuleTmpfs, "no size", without("size")},
+	{RuleTmpfs, "no number of files", without("inodes")},
+	{RuleTmpfs, "no limit", instead("size", kernel.FsconfigString(contextFD, "size", "0"))},
+	{RuleRoot, "mounts propagate", without("private")},
+	{RuleRoot, "no new root", without("root on top")},
+	{RuleRoot, "another directory", without("go to root")},
+	{RuleRoot, "the host's root stays", without("pivot")},
+	{RuleRoot, "the host's tree stays", without("detach")},
+	{RuleRoot, "something between", move("go home", "pivot")},
+	{RuleRoot, "no way home", without("go home")},
+	{RuleRoot, "attached too early", move("attach usr", "go to root")},
+	{RuleSeal, "a writable root", without("seal")},
+	{RuleSeal, "another read-only mount", with("seal", func(op *Op) { op.Call.Args[0].Value = procFD })},
+	{RuleSetup, "what the set-up opened", func(p *Program) {
+		after("open proc to watch", kernel.Socket())(p)
+		p.Ops[find(p, "new")].Want = 6
+	}},
+	{RuleDumpable, "dumpable", without("init not dumpable")},
+	{RuleDumpable, "dumpable when the command starts", move("init not dumpable", "fork command")},
+	{RuleBoundingSet, "one capability", without("drop 21")},
+	{RuleBoundingSet, "the last capability", without("drop 40")},
+	{RuleNoNewPrivs, "privileges can be gained", without("init no_new_privs")},
+	{RuleNoNewPrivs, "too late", move("init no_new_privs", "fork command")},
+	{RuleSession, "no session", without("setsid")},
+	{RuleCore, "core files", without("core")},
+	{RuleCapabilities, "the command's", without("command capset")},
+	{RuleCapabilities, "PID 1's", without("init capset")},
+	{RuleCapabilities, "PID 1's, before the command starts", move("init capset", "init not dumpable")},
+	{RuleFilter, "no filter", without("command seccomp")},
+	{RuleFilter, "a call after the filter", move("command capset", "command seccomp")},
+	{RuleFilter, "two filters", after("command seccomp", kernel.Seccomp(make([]byte, 8)))},
+	{RuleExec, "the last execve tolerates", func(p *Program) {
+		op := p.Ops[len(p.Ops)-1]
+		op.Tolerate, op.Reason = []unix.Errno{unix.ENOENT}, "why not"
+	}},
+	{RulePayload, "the report stays open", without("close report on exec")},
+	{RulePayload, "the lifeline stays open", with("close rest", func(op *Op) { op.Call.Args[0].Value++ })},
+	{RulePayload, "everything stays open", without("close rest")},
+	{RulePayload, "a hole stays open", func(p *Program) { p.Payload = []int{0, 2} }},
+	{RulePayload, "an output is closed", after("close rest", kernel.Close(2))},
+	{RulePayload, "an output is closed on exec", after("close rest", kernel.SetCloseOnExec(2))},
+	{RulePayload, "PID 1 keeps the streams", without("leave streams")},
+	{RuleInitFilter, "no filter", without("init seccomp")},
+	{RuleInitFilter, "before the command starts", move("init seccomp", "init not dumpable")},
+	{RuleInitFilter, "a call after the filter", move("init capset", "init seccomp")},
+	{RuleReport, "the start is not told", without("tell start")},
+	{RuleReport, "the end is not told", without("tell end")},
+	{RuleReport, "no wait", without("wait")},
+	{RuleReport, "another end is told", with("tell end", func(op *Op) { op.Call.Args[1].Mem = NewRecord(Ended, 0) })},
+	{RuleReport, "another descriptor is sent", with("tell start", func(op *Op) { op.Call.Args[1].Mem.Refs[1].To.Bytes[16] = 1 })},
+	{RuleReport, "to somebody else", with("tell start", func(op *Op) { op.Call.Args[0].Value = 6 })},
+	{RuleStub, "PID 1 is not told", without("tell init")},
+	{RuleStub, "no PID 1", without("fork init", "tell init")},
+}
+
+// Every rule is broken by something, and nothing else is found broken first.
+func TestCheckFindsBrokenRules(t *testing.T) {
+	for _, b := range breaks {
+		t.Run(string(b.rule)+": "+b.what, func(t *testing.T) {
+			p := sample()
+			b.apply(p)
+			var f *Fault
+			if err := Check(p); !errors.As(err, &f) {
+				t.Fatalf("Check: %v, want a fault", err)
+			} else if f.Rule != b.rule {
+				t.Fatalf("Check: %v\nwant the rule %q", err, b.rule)
+			}
+			if f.Index >= 0 && f.Label != "" && !strings.Contains(f.Error(), f.Label) {
+				t.Errorf("%q does not name the step %q", f, f.Label)
+			}
+		})
+	}
+}
+
+func TestCheckFindsBrokenRulesOfACaller(t *testing.T) {
+	for _, b := range []struct {
+		rule Rule
+		edit edit
+	}{
+		{RuleIdentity, without("wait for maps")},
+		{RuleIdentity, without("init setgroups")},
+		{RuleIdentity, without("init setresgid")},
+		{RuleIdentity, without("init setresuid")},
+		{RuleIdentity, move("init setresuid", "async")},
+		{RuleIdentity, instead("init setgroups", kernel.Setgroups([]int{0}))},
+		{RuleIdentity, with("init setresuid", func(op *Op) { op.Call.Args[2].Value = 0 })},
+	} {
+		p := sampleByCaller()
+		b.edit(p)
+		var f *Fault
+		if err := Check(p); !errors.As(err, &f) || f.Rule != b.rule {
+			t.Errorf("Check: %v, want the rule %q", err, b.rule)
+		}
+	}
+}
+
+// A rule that nothing breaks is one that nothing shows to be held.
+func TestEveryRuleIsBroken(t *testing.T) {
+	src, err := os.ReadFile("check.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := map[Rule]bool{}
+	for _, b := range breaks {
+		broken[b.rule] = true
+	}
+	rules := regexp.MustCompile(`(?m)^\t(Rule\w+) +Rule = "(.*)"$`).FindAllSubmatch(src, -1)
+	if len(rules) < 20 {
+		t.Fatalf("%d rules found", len(rules))
+	}
+	for _, r := range rules {
+		if !broken[Rule(r[2])] {
+			t.Errorf("nothing breaks %s", r[1])
+		}
+	}
+}

@@ -1,0 +1,224 @@
+package plan
+
+import (
+	"fmt"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/internal/kernel"
+)
+
+// The descriptors of sample.
+const (
+	sampleReport   = 3
+	sampleLifeline = 4
+
+	usrFD     = 5
+	contextFD = 7 // of each file system in the making
+	procFD    = 8
+	rootFD    = 9
+)
+
+const ownDir = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
+
+// sample is a small program with everything that a sandbox has: a tree of the host, file systems of its
+// own, a file, a mask, a mount of the Spec, a working directory, two places to look for the command.
+// Labels are unique, so that tests can name an op.
+func sample() *Program {
+	cloned, started, ended := NewRecord(Cloned, 0), NewRecord(Started, 2), NewRecord(Ended, 0)
+	b := NewBuilder(5)
+	b.CloseFrom("close strangers", 5)
+	b.Call("reset signals", kernel.SetSignalMask())
+	b.Call("umask", kernel.Umask(0)).ReturnsAny()
+	b.Call("close report on exec", kernel.SetCloseOnExec(sampleReport))
+	flags := kernel.CloneFlags(unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWNET | unix.CLONE_PARENT | unix.CLONE_CLEAR_SIGHAND)
+	pidfd := b.Fork("fork init", flags, cloned, Init, func(b *Builder) { sampleInit(b, started, ended) })
+	b.Call("tell init", kernel.SendFDs(sampleReport, cloned, "cloned", pidfd)).Returns(int64(len(cloned.Bytes)))
+	b.Call("end stub", kernel.Exit(0))
+	return &Program{Arch: kernel.AMD64, Ops: b.Program(), Inherited: 5, Payload: []int{0, 1, 2}, Report: sampleReport, Lifeline: sampleLifeline}
+}
+
+func sampleInit(b *Builder, started, ended *kernel.Memory) {
+	for _, m := range [...][2]string{{"setgroups", "deny"}, {"uid_map", "1 1 1"}, {"gid_map", "1 1 1"}} {
+		fd := b.Open("open "+m[0], kernel.Openat(unix.AT_FDCWD, "/proc/self/"+m[0], unix.O_WRONLY|unix.O_CLOEXEC, 0))
+		b.WriteString("write "+m[0], fd, m[1])
+		b.Close(fd)
+	}
+	sampleMounts(b)
+	for i := range unix.CAP_LAST_CAP + 1 {
+		b.Call(fmt.Sprintf("drop %d", i), kernel.Prctl(unix.PR_CAPBSET_DROP, i))
+	}
+	b.Call("init no_new_privs", kernel.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1))
+	b.Call("init not dumpable", kernel.Prctl(unix.PR_SET_DUMPABLE, 0))
+	b.CloseFrom("close set-up", 5)
+	watch := b.Open("open proc to watch", kernel.Openat2(unix.AT_FDCWD, "proc", unix.O_DIRECTORY|unix.O_CLOEXEC, unix.RESOLVE_NO_SYMLINKS))
+	pidfd := b.Fork("fork command", unix.CLONE_VM|unix.CLONE_VFORK|unix.CLONE_CLEAR_SIGHAND, started, Command, func(b *Builder) { sampleCommand(b, started) })
+	b.Call("init capset", kernel.Capset())
+	b.CloseBelow("leave streams", sampleReport)
+	b.Call("init seccomp", kernel.Seccomp(make([]byte, 8)))
+	b.Call("tell start", kernel.SendFDs(sampleReport, started, "started", pidfd, watch)).Returns(int64(len(started.Bytes)))
+	b.Until("wait", kernel.Wait4(ended, RecordStatus, RecordUsage), 2)
+	b.Call("tell end", kernel.Write(sampleReport, ended, "ended")).Returns(int64(len(ended.Bytes)))
+	b.Call("end init", kernel.Exit(0))
+}
+
+func sampleMounts(b *Builder) {
+	const nosuid = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+	b.Call("private", kernel.MakePrivate())
+	usr := b.Open("open usr", kernel.OpenTree(unix.AT_FDCWD, "/usr"))
+	b.Call("restrict usr", kernel.MountSetattr(usr, nosuid|unix.MOUNT_ATTR_RDONLY, true))
+	null := b.Open("open null", kernel.OpenTree(unix.AT_FDCWD, "/dev/null"))
+	b.Call("restrict null", kernel.MountSetattr(null, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, false))
+	b.Call("handler", kernel.HandleSignal(unix.SIGIO, kernel.AMD64))
+	b.Call("owner", kernel.SetOwner(sampleLifeline, 1))
+	b.Call("async", kernel.SetAsync(sampleLifeline))
+	b.Call("look", kernel.Read(sampleLifeline, kernel.Zeroed(1))).Fails(unix.EAGAIN)
+	proc := sampleFS(b, "proc", nosuid)
+	root := sampleFS(b, "tmpfs", nosuid)
+	b.Call("root on top", kernel.MoveMountOnRoot(root))
+	b.Call("go to root", kernel.Fchdir(root))
+	b.Call("pivot", kernel.PivotRoot())
+	b.Call("detach", kernel.UmountDetach("."))
+	b.Call("go home", kernel.Chdir("/"))
+	b.Call("make usr", kernel.Mkdirat(root, "usr", 0o755))
+	b.Call("attach usr", kernel.MoveMountAt(usr, root, "usr"))
+	b.Call("make null", kernel.Mknodat(root, "null", 0o644))
+	b.Call("attach null", kernel.MoveMountAt(null, root, "null"))
+	b.Call("link", kernel.Symlinkat("/usr/bin", root, "bin"))
+	b.Call("make proc", kernel.Mkdirat(root, "proc", 0o755))
+	b.Call("attach proc", kernel.MoveMountAt(proc, root, "proc"))
+	mask := b.Open("open mask", kernel.OpenTree(root, "null"))
+	b.Call("attach mask", kernel.MoveMountAt(mask, proc, "kcore"))
+	sys := b.Open("open sys", kernel.OpenTree(proc, "sys"))
+	b.Call("restrict sys", kernel.MountSetattr(sys, unix.MOUNT_ATTR_RDONLY, true))
+	b.Call("attach sys", kernel.MoveMountAt(sys, proc, "sys"))
+	file := b.Open("create file", kernel.Openat(root, "file", unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644))
+	b.WriteString("write file", file, "hello")
+	b.Close(file)
+	tmp := sampleFS(b, "mqueue", nosuid)
+	b.Call("make target", kernel.Mkdirat(root, "mq", 0o755)).Tolerates("it may exist", unix.EEXIST)
+	target := b.Open("open target", kernel.Openat2(root, "mq", ownDir, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS))
+	b.Call("attach target", kernel.MoveMount(tmp, target))
+	b.Close(target, tmp)
+	b.Call("seal", kernel.MountSetattr(root, unix.MOUNT_ATTR_RDONLY, false))
+	b.Call("hostname", kernel.Sethostname("sandbox"))
+	net := b.Open("socket", kernel.Socket())
+	b.Call("lo up", kernel.SetInterfaceUp(net, "lo"))
+	b.Close(net)
+}
+
+func sampleFS(b *Builder, fstype string, attrs uint64) int {
+	fs := b.Open("fsopen "+fstype, kernel.Fsopen(fstype))
+	if fstype == "tmpfs" {
+		b.Call("size", kernel.FsconfigString(fs, "size", "65536"))
+		b.Call("inodes", kernel.FsconfigString(fs, "nr_inodes", "64"))
+	}
+	b.Call("create "+fstype, kernel.FsconfigCreate(fs))
+	fd := b.Open("fsmount "+fstype, kernel.Fsmount(fs, attrs))
+	b.Close(fs)
+	return fd
+}
+
+func sampleCommand(b *Builder, started *kernel.Memory) {
+	b.Call("setsid", kernel.Setsid()).Returns(2)
+	b.Call("command umask", kernel.Umask(0o022))
+	b.Call("core", kernel.Prlimit(unix.RLIMIT_CORE, "RLIMIT_CORE", 0, 0))
+	dir := b.Open("open dir", kernel.Openat2(unix.AT_FDCWD, "/usr", ownDir, unix.RESOLVE_NO_MAGICLINKS))
+	b.Call("go to dir", kernel.Fchdir(dir))
+	b.Call("look 1", kernel.Faccessat2("/bin/x")).Keeps(started, RecordNotes)
+	b.Call("look 2", kernel.Faccessat2("/usr/bin/x")).Keeps(started, RecordNotes+8)
+	b.CloseFrom("close rest", sampleLifeline)
+	b.Call("command capset", kernel.Capset())
+	b.Call("command seccomp", kernel.Seccomp(make([]byte, 16)))
+	argv, env := kernel.Strings([]string{"x"}), kernel.Strings([]string{"A=B"})
+	b.Call("exec 1", kernel.Execve("/bin/x", argv, env)).Tolerates("execvp(3) goes on", unix.ENOENT, unix.ENOTDIR, unix.EACCES)
+	b.Call("exec 2", kernel.Execve("/usr/bin/x", argv, env))
+}
+
+// sampleByCaller is sample for a caller that writes the ID maps: init waits for it.
+func sampleByCaller() *Program {
+	p := sample()
+	const maps = 5
+	p.Inherited++
+	first := find(p, "open setgroups")
+	b := &Builder{process: Init, fds: descriptors{}}
+	b.Call("wait for maps", kernel.Read(maps, kernel.Zeroed(1))).Returns(1)
+	b.Call("init setgroups", kernel.Setgroups(nil))
+	b.Call("init setresgid", kernel.Setresgid(1))
+	b.Call("init setresuid", kernel.Setresuid(1))
+	replace(p, first, 9, b.ops...)
+	// The rest has descriptors one higher.
+	for _, op := range p.Ops {
+		shift(op, maps)
+	}
+	return p
+}
+
+// shift moves the descriptors of an op up, from first on.
+func shift(op *Op, first int64) {
+	call, ok := callOf(op.Call.Name)
+	if !ok || op.Label == "wait for maps" {
+		return
+	}
+	for i := range op.Call.Args {
+		if l := call.args[i]; (l == 'f' || l == 'b') && op.Call.Args[i].Value >= first {
+			op.Call.Args[i].Value++
+		}
+	}
+	switch op.Call.Name {
+	case "close_range":
+		if op.Call.Args[0].Value >= first {
+			op.Call.Args[0].Value++
+		}
+	case "sendmsg":
+		control := op.Call.Args[1].Mem.Refs[1].To.Bytes
+		for at := 16; at < len(control); at += 4 {
+			if int64(control[at]) >= first {
+				control[at]++
+			}
+		}
+	}
+	if call.returns == opens {
+		op.Want++
+	}
+}
+
+// replace puts ops in the place of n others.
+func replace(p *Program, at, n int, ops ...*Op) {
+	rest := append(append([]*Op{}, ops...), p.Ops[at+n:]...)
+	p.Ops = append(p.Ops[:at:at], rest...)
+	for _, op := range p.Ops {
+		if op != nil && op.Kind == Fork && op.Child > at {
+			op.Child += len(ops) - n
+		}
+	}
+}
+
+// find returns the index of the op with a label.
+func find(p *Program, label string) int {
+	for i, op := range p.Ops {
+		if op.Label == label {
+			return i
+		}
+	}
+	panic("there is no op " + label)
+}
+
+func TestSamplesAreValid(t *testing.T) {
+	for name, p := range map[string]*Program{"by init": sample(), "by the caller": sampleByCaller()} {
+		if err := Check(p); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, p)
+		}
+	}
+}
+
+func BenchmarkCheck(b *testing.B) {
+	p := sample()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := Check(p); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
