@@ -29,14 +29,12 @@ func Build(p *plan.Program) ([]byte, error) {
 	if codeOffset+len(code) > dataOffset {
 		return nil, fmt.Errorf("image: an interpreter of %d bytes does not fit; this is our bug", len(code))
 	}
-	data, err := dataSegment(p, textAddr+codeOffset+uint64(handler))
+	file, err := dataSegment(p, textAddr+codeOffset+uint64(handler))
 	if err != nil {
 		return nil, err
 	}
-	file := make([]byte, dataOffset+len(data))
-	copy(file, headers(p.Arch, codeOffset+len(code), len(data)))
+	copy(file, headers(p.Arch, codeOffset+len(code), len(file)-dataOffset))
 	copy(file[codeOffset:], code)
-	copy(file[dataOffset:], data)
 	return file, nil
 }
 

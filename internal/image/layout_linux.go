@@ -51,35 +51,40 @@ const MaxOps = 1<<16 - 1
 // layout places memory in the data segment.
 type layout struct {
 	arch    kernel.Arch
-	handler uint64 // the address of the signal handler
-	data    []byte
+	handler uint64                    // the address of the signal handler
+	file    []byte                    // up to dataOffset still empty
 	at      map[*kernel.Memory]uint64 // the address of what has been placed
 	numbers map[string]uint32
 }
 
-// dataSegment encodes p. It establishes that every pointer in it points into the segment or at the
-// handler.
+// dataSegment encodes p behind the dataOffset bytes of the file that it returns. It establishes that
+// every pointer in it points into the segment or at the handler.
 func dataSegment(p *plan.Program, handler uint64) ([]byte, error) {
 	if len(p.Ops) > MaxOps {
 		return nil, fmt.Errorf("image: %d steps, at most %d are possible", len(p.Ops), MaxOps)
 	}
+	const memory = 24 << 10 // about what the ops of a zero Spec point to
 	l := &layout{
 		arch: p.Arch, handler: handler,
-		data:    make([]byte, headerSize+opSize*len(p.Ops), headerSize+opSize*len(p.Ops)+16<<10),
+		file:    make([]byte, opOffset(len(p.Ops)), opOffset(len(p.Ops))+memory),
 		at:      make(map[*kernel.Memory]uint64, 2*len(p.Ops)),
 		numbers: make(map[string]uint32, 64),
 	}
-	binary.LittleEndian.PutUint64(l.data[headerReport:], uint64(p.Report))
-	binary.LittleEndian.PutUint64(l.data[headerLifeline:], uint64(p.Lifeline))
+	binary.LittleEndian.PutUint64(l.file[dataOffset+headerReport:], uint64(p.Report))
+	binary.LittleEndian.PutUint64(l.file[dataOffset+headerLifeline:], uint64(p.Lifeline))
 	for i := range p.Ops {
 		if err := l.putOp(i, p.Ops[i]); err != nil {
 			return nil, fmt.Errorf("image: step %d, %s: %w", i, p.Ops[i].Label, err)
 		}
 	}
-	return l.data, nil
+	return l.file, nil
 }
 
-func opOffset(i int) int { return headerSize + opSize*i }
+// opOffset returns where op i stands in the file.
+func opOffset(i int) int { return dataOffset + headerSize + opSize*i }
+
+// address returns where a place in the file is in memory.
+func address(offset int) uint64 { return dataAddr - dataOffset + uint64(offset) }
 
 func (l *layout) putOp(i int, op *plan.Op) error {
 	number, err := l.number(op.Call.Name)
@@ -107,7 +112,7 @@ func (l *layout) putOp(i int, op *plan.Op) error {
 		return err
 	}
 	binary.LittleEndian.PutUint64(b[opTolerate:], mask)
-	copy(l.data[opOffset(i):], b[:])
+	copy(l.file[opOffset(i):], b[:])
 	return nil
 }
 
@@ -129,7 +134,7 @@ func (l *layout) condition(op *plan.Op) (kind byte, want uint64) {
 	case op.Keep != nil:
 		return kindKeep, l.place(op.Keep) + uint64(op.KeepAt)
 	case op.Kind == plan.Fork:
-		return kindFork, dataAddr + uint64(opOffset(op.Child))
+		return kindFork, address(opOffset(op.Child))
 	case op.Kind == plan.Until:
 		return kindUntil, uint64(op.Want)
 	case op.Any:
@@ -155,23 +160,23 @@ func (l *layout) place(m *kernel.Memory) uint64 {
 		return addr
 	}
 	const align = 8
-	for len(l.data)%align != 0 {
-		l.data = append(l.data, 0)
+	for len(l.file)%align != 0 {
+		l.file = append(l.file, 0)
 	}
-	offset := len(l.data)
-	addr := dataAddr + uint64(offset)
+	offset := len(l.file)
+	addr := address(offset)
 	l.at[m] = addr
 	if m.Text != "" {
-		l.data = append(append(l.data, m.Text...), 0)
+		l.file = append(append(l.file, m.Text...), 0)
 		return addr
 	}
-	l.data = append(l.data, m.Bytes...)
+	l.file = append(l.file, m.Bytes...)
 	for _, ref := range m.Refs {
 		to := l.handler
 		if ref.To != nil {
 			to = l.place(ref.To) + uint64(ref.ToOffset)
 		}
-		binary.LittleEndian.PutUint64(l.data[offset+ref.Offset:], to)
+		binary.LittleEndian.PutUint64(l.file[offset+ref.Offset:], to)
 	}
 	return addr
 }
