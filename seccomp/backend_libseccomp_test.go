@@ -46,6 +46,57 @@ func TestLibseccompAgreesOnDockerProfile(t *testing.T) {
 	}
 }
 
+// All rules in one filter, as runc gives them to libseccomp: Docker's profile has no shape that
+// libseccomp compiles wrongly, so the decisions are equal to those of this package on every call that
+// libseccomp knows.
+func TestDockerProfileAsRuncCompilesIt(t *testing.T) {
+	pr := dockerProfile(t, linux61)
+	for _, archs := range [][]string{{"amd64"}, pr.Archs, {"arm64", "arm"}} {
+		abis, err := parseArchs(archs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		insns, err := runLibseccomp(single(pr.Policy.Rules), pr.Policy.Default, abis)
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs, ours := &Filter{insns: insns}, compileWithPure(t, pr.Policy, archs...)
+		compared := 0
+		for _, a := range abis {
+			for i := range a.Len() {
+				nr, name := a.At(i)
+				if !libseccompKnows(a, nr, name) {
+					continue
+				}
+				for _, v := range []uint64{0, 1, 2, 8, 10, 37, 38, 39, 40, 41, 0x11, 0x20000, 0x20008, 0x10000000, 0x7e020000, 0x80000000, Low32, 1 << 32, 1<<32 + 39, ^uint64(0)} {
+					d := Data{Nr: int32(nr), Arch: a.AuditArch(), Args: [6]uint64{v, v, v, v, v, v}}
+					if halfArgs(a) {
+						lowHalves(&d)
+					}
+					if x, y := theirs.Eval(d), ours.Eval(d); x != y {
+						t.Errorf("%s(%#x) of %s on %v: libseccomp %s, this package %s", name, v, a, archs, x, y)
+					}
+					compared++
+				}
+			}
+		}
+		t.Logf("%v: libseccomp %d instructions, this package %d, %d calls compared", archs, len(insns), ours.Len(), compared)
+	}
+}
+
+// single splits rules to one name each, the form of a layer.
+func single(rules []Rule) layer {
+	var l layer
+	for _, r := range rules {
+		for _, name := range r.Names {
+			one := r
+			one.Names = []string{name}
+			l = append(l, one)
+		}
+	}
+	return l
+}
+
 func TestLibseccompAgreesOnBuiltins(t *testing.T) {
 	for _, p := range []*Policy{Default(), Strict(StrictOptions{}), Strict(StrictOptions{Processes: true})} {
 		for _, archs := range [][]string{{"amd64"}, {"arm64"}, {"amd64", "x32"}} {

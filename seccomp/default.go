@@ -117,7 +117,8 @@ func refusedClasses() []class {
 func notOfferedClasses() []class {
 	return []class{
 		{`clone3`, "its flags are in memory"},
-		{`socketcall`, "hides socket(2) and its arguments behind a pointer; C libraries for 386 have the calls themselves"},
+		{`socketcall`, "hides socket(2) and its arguments behind a pointer; 386 has had the calls themselves " +
+			"since Linux 4.3, and a program that does not know them gets no sockets"},
 		{`file_getattr file_setattr listns`, "newer than any program that needs them"},
 		{`_sysctl uselib ustat sysfs epoll_ctl_old epoll_wait_old vserver security tuxcall afs_syscall
 			getpmsg putpmsg bdflush break ftime gtty stty idle lock mpx prof profil ulimit nice olduname

@@ -102,3 +102,19 @@ func TestRawRoundTrip(t *testing.T) {
 		t.Error("Instructions lets the caller change the filter")
 	}
 }
+
+// Every operation has a form in Explain, from wherever the filter came.
+func TestExplainOfForeignFilters(t *testing.T) {
+	f, err := NewFilter([]Instruction{
+		{Code: opLoad, K: 8}, {Code: opLoad, K: 12}, {Code: opStore, K: 1}, {Code: opStoreX, K: 2},
+		{Code: opLoadMem, K: 1}, {Code: opLoadXMem, K: 2}, {Code: opLoadLen}, {Code: opLoadXLen},
+		{Code: opLoadImm, K: 7}, {Code: opLoadXImm, K: 8}, {Code: opCopyToX}, {Code: opCopyFromX}, {Code: opNegate},
+		{Code: classALU | aluLsh, K: 3}, {Code: classALU | aluXor | sourceX}, {Code: jumpGreater | sourceX, JF: 1},
+		{Code: opJump}, {Code: opLoad, K: 4}, {Code: jumpEqual, JF: 1, K: 0x1234}, {Code: opLoad},
+		{Code: jumpEqual, JF: 1, K: 59}, {Code: opReturnA}, {Code: opReturn, K: retTrap | 3},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "explain-foreign.txt", f.Explain())
+}

@@ -177,6 +177,11 @@ func TestOCIFaults(t *testing.T) {
 	if _, err := ReadOCI([]byte(`{`+ok+`}`), OCIHost{Arch: "vax"}); !slices.Equal(fields(err), []string{"OCIHost.Arch"}) {
 		t.Errorf("unknown host: %v", err)
 	}
+	// What a hostile document puts into an error stays short and on one line.
+	_, err := ReadOCI([]byte(`{"`+strings.Repeat("x", 1000)+`\u001b\n": 1, "defaultAction": "`+strings.Repeat("y", 1000)+`"}`), linux61)
+	if err == nil || len(err.Error()) > 400 || strings.Count(err.Error(), "\n") != 1 || strings.Contains(err.Error(), "\x1b") {
+		t.Errorf("hostile strings: %q", err)
+	}
 	needs := rule(`"name": "read", "action": "SCMP_ACT_LOG", "includes": {"minKernel": "4.8"}`)
 	if _, err := ReadOCI([]byte(needs), OCIHost{Arch: "amd64"}); err == nil || !strings.Contains(err.Error(), "OCIHost.Kernel") {
 		t.Errorf("host without a kernel: %v", err)
