@@ -27,7 +27,7 @@ const (
 	RuleBounds       Rule = "a program is bounded in ops and data, and names its descriptors"
 	RuleLabel        Rule = "every op has a label"
 	RuleFlow         Rule = "a process runs its own ops to its end; a fork's child is another process, behind it"
-	RuleUntil        Rule = "only PID 1 repeats, and only to wait for PID 2"
+	RuleUntil        Rule = "only PID 1 repeats, and only to wait: for PID 2, and then for all that is left"
 	RuleCall         Rule = "a call is one whose effect is known, with such arguments"
 	RuleMemory       Rule = "a pointer stays in its memory"
 	RuleResult       Rule = "a result is the one that is predicted"
@@ -100,7 +100,8 @@ type checker struct {
 	put   []attachment
 	puts  [64]attachment // room for put
 
-	waited int // the op that waits; 0 is none
+	waited  int // the op that waits for PID 2; 0 is none
+	emptied int // the op that waits for all that is left; 0 is none
 }
 
 // state is what a process is like. A fork copies it.
@@ -144,15 +145,21 @@ const (
 	didFork
 	didTell // the caller of what was forked
 	didExec
+	didKill // all that was left
 
 	// ofProcess are not handed on by a fork: what follows from them is, but each process must do its own.
 	ofProcess = didSession | didCapset | didFilter | didFork | didTell
 
-	byCaller = didReadMaps | didSetgroups | didSetresgid | didSetresuid
+	byCaller = didReadMaps | didSetresgid | didSetresuid
 	byInit   = didDenySetgroups | didUIDMap | didGIDMap
 )
 
 func (s *state) has(f facts) bool { return s.done&f == f }
+
+// identified reports whether PID 1 has IDs of the sandbox and nothing of the caller's.
+func (c *checker) identified() bool {
+	return c.has(byInit) || c.has(byCaller) && (c.has(didSetgroups) || c.p.KeepsGroups)
+}
 
 // fault is the op at hand breaking a rule.
 func (c *checker) fault(rule Rule, format string, args ...any) *Fault {
@@ -275,7 +282,7 @@ func (c *checker) order() *Fault {
 			return c.fault(RuleFilter, "%s comes after it", name)
 		}
 	case Init:
-		if name != "sendmsg" && name != "write" && name != "wait4" && name != "exit_group" {
+		if name != "sendmsg" && name != "write" && name != "wait4" && name != "kill" && name != "exit_group" {
 			return c.fault(RuleInitFilter, "%s comes after it", name)
 		}
 	}

@@ -174,7 +174,7 @@ func (c *checker) lifeline(before, step facts) *Fault {
 	if !c.has(before) || c.process != Init {
 		return c.fault(RuleLifeline, "it comes too early")
 	}
-	if step == didOwner && !c.has(byCaller) && !c.has(byInit) {
+	if step == didOwner && !c.hasIdentity() {
 		return c.fault(RuleIdentity, "the lifeline's owner is set before")
 	}
 	c.done |= step
@@ -332,6 +332,14 @@ func (c *checker) identity(step facts) *Fault {
 	}
 	c.done |= step
 	return nil
+}
+
+func (c *checker) hasIdentity() bool {
+	own := byCaller
+	if c.p.KeepsGroups {
+		own &^= didSetgroups
+	}
+	return c.has(own) || c.has(byInit)
 }
 
 func (c *checker) prctl() *Fault {

@@ -81,7 +81,7 @@ func (c *checker) beforeCommand(flags, signal uint64) *Fault {
 	switch {
 	case flags != commandFlags || signal != uint64(unix.SIGCHLD):
 		return c.fault(RuleFlow, "flags %#x, signal %d: it must wait for the command", flags, signal)
-	case !c.has(byCaller) && !c.has(byInit):
+	case !c.hasIdentity():
 		return c.fault(RuleIdentity, "they are still the caller's")
 	case !c.has(didLook) || c.fds[c.p.Lifeline].kind != inherited:
 		return c.fault(RuleLifeline, "it does not watch the lifeline")

@@ -301,6 +301,15 @@ func TestCheckFindsBrokenRulesOfACaller(t *testing.T) {
 	}
 }
 
+func TestGroupsThatCannotBeLeftAreKept(t *testing.T) {
+	p := sampleByCaller()
+	p.KeepsGroups = true
+	without("init setgroups")(p)
+	if err := Check(p); err != nil {
+		t.Error(err)
+	}
+}
+
 // A rule that nothing breaks is one that nothing shows to be held.
 func TestEveryRuleIsBroken(t *testing.T) {
 	src, err := os.ReadFile("check.go")
