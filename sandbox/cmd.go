@@ -29,7 +29,8 @@ type Cmd struct {
 
 	stopOnce sync.Once
 	cause    Ending        // why the sandbox was ended; guarded by stopped
-	stopped  chan struct{} // closed once cause is set
+	stopped  chan struct{} // closed once cause and force are set
+	force    *time.Timer
 	ended    chan struct{} // closed by Wait: nothing is left to watch
 	watchers sync.WaitGroup
 	begun    bool // Start was called
@@ -166,12 +167,17 @@ func (c *Cmd) watch() {
 	}
 }
 
+// stopGrace is how long PID 1 has to kill everything and to count what was used, once the command was
+// killed. After that it is killed too, and what was used is not known.
+const stopGrace = time.Second
+
 // stop ends the sandbox for a reason; the first one counts.
 func (c *Cmd) stop(cause Ending) {
 	c.stopOnce.Do(func() {
 		c.cause = cause
+		c.force = time.AfterFunc(stopGrace, func() { _ = c.process.Kill() })
 		close(c.stopped)
-		_ = c.process.Kill() // it may have ended by itself
+		_ = c.process.Signal(unix.SIGKILL) // it may have ended by itself
 	})
 }
 
@@ -187,6 +193,9 @@ func (c *Cmd) Wait() (*Result, error) {
 	c.waited = true
 	exit, err := c.process.Wait()
 	close(c.ended)
+	if c.reason() != 0 {
+		c.force.Stop()
+	}
 	copyErr := c.streams.finish()
 	c.watchers.Wait()
 	r, verdictErr := verdict(&exit, c.reason())

@@ -51,6 +51,12 @@ func capName(n int) string {
 func (c *compilation) compileInitConfine(b *plan.Builder) {
 	// So that the command's streams end when the command closes them.
 	b.CloseBelow("leave the command's descriptors to it", c.report)
+	if uid, _ := c.ids.first(); c.ids.uid != uid {
+		// What is left of the command's processes can be killed only by their own ID, now that no
+		// capability is; and the lifeline's signals come only to the ID that asked for them.
+		b.Call(fmt.Sprintf("become user %d, as the command is", c.ids.uid), kernel.Setresuid(c.ids.uid))
+		b.Call("end when the caller does: take the lifeline's signals again", kernel.SetOwner(c.lifeline, 1))
+	}
 	b.Call("drop every capability of PID 1", kernel.Capset())
 	b.Call("let PID 1 do nothing but wait and report", kernel.Seccomp(c.initFilter))
 }

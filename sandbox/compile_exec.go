@@ -70,7 +70,9 @@ func (c *compilation) compileExec(b *plan.Builder) {
 }
 
 // compileReap is the life of PID 1 once the command runs: it reports the start, waits for whatever ends,
-// and reports the end of PID 2.
+// and when PID 2 has ended kills what is left and waits for that too: the kernel would do both when PID 1
+// ends, but counts what they used for nobody (zap_pid_ns_processes in kernel/pid_namespace.c). The
+// report of the end says that nothing runs any more.
 func (c *compilation) compileReap(b *plan.Builder) {
 	fds := []int{c.pidfd}
 	if c.watchCPU {
@@ -78,6 +80,9 @@ func (c *compilation) compileReap(b *plan.Builder) {
 	}
 	b.Call("tell the caller of the start", kernel.SendFDs(c.report, c.started, "started", fds...)).Returns(int64(len(c.started.Bytes)))
 	b.Until("reap until PID 2 ends", kernel.Wait4(c.ended, plan.RecordStatus, plan.RecordUsage), 2)
+	b.Call("kill what is left", kernel.KillAll()).Tolerates("PID 2 may be the last", unix.ESRCH)
+	left := plan.NewRecord(plan.Ended, 0) // not told: the caller asks the kernel for the sum
+	b.Until("reap what is left", kernel.Wait4(left, plan.RecordStatus, plan.RecordUsage), -int64(unix.ECHILD))
 	b.Call("tell the caller of the end", kernel.Write(c.report, c.ended, "ended")).Returns(int64(len(c.ended.Bytes)))
 	b.Call("end the sandbox", kernel.Exit(0))
 }

@@ -48,7 +48,9 @@ func (c *compilation) writeMap(b *plan.Builder, file, value string) {
 func (c *compilation) compileIdentity(b *plan.Builder) {
 	if c.ids.byCaller {
 		uid, gid := c.ids.first()
-		b.Call("leave the caller's groups", kernel.Setgroups(nil))
+		if c.facts.Caller.Setgroups {
+			b.Call("leave the caller's groups", kernel.Setgroups(nil))
+		}
 		b.Call(fmt.Sprintf("become group %d of the sandbox", gid), kernel.Setresgid(gid))
 		b.Call(fmt.Sprintf("become user %d of the sandbox", uid), kernel.Setresuid(uid))
 	}

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ringfence-go/ringfence/seccomp"
 )
 
@@ -53,13 +55,17 @@ func filterOf(filters map[string]func() ([]byte, error), arch string) ([]byte, e
 	return nil, &UnsupportedError{Feature: SeccompBPF, Needs: "linux on amd64 or arm64, not " + arch}
 }
 
-// initPolicy is what init may do once the command runs: look at the lifeline, wait, report, end.
+// initPolicy is what init may do once the command runs: look at the lifeline, wait, kill what the
+// command has left, report, end.
 func initPolicy() *seccomp.Policy {
 	return &seccomp.Policy{
 		Default: seccomp.KillProcess,
-		Rules: []seccomp.Rule{{
-			Names:  []string{"read", "write", "sendmsg", "close", "wait4", "rt_sigreturn", "restart_syscall", "exit_group"},
-			Action: seccomp.Allow,
-		}},
+		Rules: []seccomp.Rule{
+			{Names: []string{"read", "write", "sendmsg", "wait4", "rt_sigreturn", "restart_syscall", "exit_group"}, Action: seccomp.Allow},
+			{Names: []string{"kill"}, Action: seccomp.Allow, Args: []seccomp.Arg{
+				{Index: 0, Op: seccomp.Equal, Value: seccomp.Low32, Mask: seccomp.Low32}, // -1: everybody else
+				{Index: 1, Op: seccomp.Equal, Value: uint64(unix.SIGKILL), Mask: seccomp.Low32},
+			}},
+		},
 	}
 }

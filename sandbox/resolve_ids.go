@@ -80,9 +80,9 @@ func (i *ids) check(c probe.Caller) error {
 			return &UnsupportedError{Feature: IDMap, Needs: "root, to map other IDs than the caller's own",
 				Remedy: fmt.Sprintf("map user %d and group %d, with size 1", c.UID, c.GID)}
 		}
-		if len(i.groups) > 0 {
-			return &SpecError{Field: "User.Groups", Reason: "a caller that is not root cannot set groups (user_namespaces(7), setgroups)"}
-		}
+	}
+	if len(i.groups) > 0 && !(i.byCaller && c.Setgroups) {
+		return &SpecError{Field: "User.Groups", Reason: "only root sets groups, in a user namespace that allows it (user_namespaces(7), setgroups)"}
 	}
 	if _, ok := i.uids.HostID(i.uid); !ok {
 		return &SpecError{Field: "User.UID", Reason: fmt.Sprintf("%d does not exist in the sandbox", i.uid)}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ringfence-go/ringfence/idmap"
 	"github.com/ringfence-go/ringfence/internal/image"
 	"github.com/ringfence-go/ringfence/internal/launch"
@@ -97,8 +99,8 @@ func usage(exit *launch.Exit, began, started time.Time) Usage {
 
 // verdict tells how a command ended, from what its init reported and what this library did to it.
 //
-// A report proves that the command ended by itself, whatever was on the way to end it: once init is
-// killed it reports nothing more.
+// To end a sandbox is to kill its command. One that was reported to end in another way ended by itself,
+// whatever was on the way.
 func verdict(exit *launch.Exit, cause Ending) (Result, error) {
 	r := Result{ExitCode: -1}
 	switch {
@@ -106,7 +108,7 @@ func verdict(exit *launch.Exit, cause Ending) (Result, error) {
 		r.Ended = OutputExceeded
 	case exit.Reported && exit.Status.Exited():
 		r.Ended, r.ExitCode = Exited, exit.Status.ExitStatus()
-	case exit.Reported:
+	case exit.Reported && (cause == 0 || exit.Status.Signal() != unix.SIGKILL):
 		r.Ended, r.Signal = Signaled, exit.Status.Signal()
 	case cause != 0:
 		r.Ended = cause
@@ -116,7 +118,9 @@ func verdict(exit *launch.Exit, cause Ending) (Result, error) {
 		return r, &OpError{Index: -1, Op: "wait for the sandbox", Err: errors.New("PID 1 ended without a report"),
 			Remedy: "this is a fault of the library: please report it"}
 	}
-	if !exit.Reported && exit.Init.Signaled() {
+	if exit.Reported && exit.Status.Signaled() {
+		r.Signal = exit.Status.Signal()
+	} else if exit.Init.Signaled() {
 		r.Signal = exit.Init.Signal()
 	}
 	return r, nil

@@ -76,6 +76,11 @@ func Wait4(m *Memory, status, rusage int) Call {
 		{Mem: m, Offset: rusage, Text: "&rusage"}}}
 }
 
+// KillAll kills every process of the PID namespace but its first, which calls it.
+func KillAll() Call {
+	return Call{Name: "kill", Args: []Arg{num(-1), named(int64(unix.SIGKILL), "SIGKILL")}}
+}
+
 // SizeofRusage is the size of struct rusage of a 64-bit kernel.
 const SizeofRusage = 144
 

@@ -37,6 +37,8 @@ type call struct {
 // The errors that an op may tolerate, by call. What confines the sandbox is not among the calls.
 var (
 	mayExist = []unix.Errno{unix.EEXIST}
+	// kill(2) when PID 2 was the last process.
+	mayBeAlone = []unix.Errno{unix.ESRCH}
 	// execvp(3) goes on with the next entry of PATH after these.
 	mayBeElsewhere = []unix.Errno{unix.ENOENT, unix.ENOTDIR, unix.EACCES}
 )
@@ -102,6 +104,8 @@ func callOf(name string) (call, bool) {
 		return call{args: "fmn", returns: length}, true
 	case "read", "sendmsg":
 		return call{args: "fmn", returns: known}, true
+	case "kill":
+		return call{args: "nn", tolerates: mayBeAlone}, true
 	case "wait4":
 		return call{args: "nmnm", returns: known}, true
 	case "setsid":

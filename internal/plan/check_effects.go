@@ -124,6 +124,8 @@ func (c *checker) effect() *Fault {
 		return c.clone3()
 	case "wait4":
 		return c.wait4()
+	case "kill":
+		return c.kill()
 	case "execve":
 		return c.execve()
 	case "faccessat2":
@@ -174,7 +176,7 @@ func (c *checker) lifeline(before, step facts) *Fault {
 	if !c.has(before) || c.process != Init {
 		return c.fault(RuleLifeline, "it comes too early")
 	}
-	if step == didOwner && !c.hasIdentity() {
+	if step == didOwner && !c.identified() {
 		return c.fault(RuleIdentity, "the lifeline's owner is set before")
 	}
 	c.done |= step
@@ -327,19 +329,15 @@ func (c *checker) identity(step facts) *Fault {
 	if call.Name != "setgroups" && (c.value(0) != c.value(1) || c.value(0) != c.value(2) || c.value(0) < 0) {
 		return c.fault(RuleIdentity, "real, effective and saved ID differ")
 	}
-	if c.process == Stub || c.process == Init && (!c.has(didReadMaps) || c.has(didHandler)) {
+	// PID 1 may change once more, to whom the command is, when that has been started: the lifeline's
+	// signals then need their owner again.
+	if late := c.process == Init && c.has(didFork) && !c.has(didCapset); late {
+		c.done &^= didOwner
+	} else if c.process == Stub || c.process == Init && (!c.has(didReadMaps) || c.has(didHandler)) {
 		return c.fault(RuleIdentity, "%s comes at another time", call.Name)
 	}
 	c.done |= step
 	return nil
-}
-
-func (c *checker) hasIdentity() bool {
-	own := byCaller
-	if c.p.KeepsGroups {
-		own &^= didSetgroups
-	}
-	return c.has(own) || c.has(byInit)
 }
 
 func (c *checker) prctl() *Fault {

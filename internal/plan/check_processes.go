@@ -81,7 +81,7 @@ func (c *checker) beforeCommand(flags, signal uint64) *Fault {
 	switch {
 	case flags != commandFlags || signal != uint64(unix.SIGCHLD):
 		return c.fault(RuleFlow, "flags %#x, signal %d: it must wait for the command", flags, signal)
-	case !c.hasIdentity():
+	case !c.identified():
 		return c.fault(RuleIdentity, "they are still the caller's")
 	case !c.has(didLook) || c.fds[c.p.Lifeline].kind != inherited:
 		return c.fault(RuleLifeline, "it does not watch the lifeline")
@@ -149,7 +149,7 @@ func (c *checker) execve() *Fault {
 // wait4 is the loop of PID 1.
 func (c *checker) wait4() *Fault {
 	switch {
-	case c.value(0) != -1 || c.value(2) != unix.WALL || c.op.Want != commandPID || c.op.Any:
+	case c.value(0) != -1 || c.value(2) != unix.WALL || c.op.Any:
 		return c.fault(RuleUntil, "it waits for something else")
 	case c.bytes(1, 4) == nil || c.bytes(3, sizeofEnded-RecordUsage) == nil:
 		return c.fault(RuleMemory, "a status or usage")
@@ -161,23 +161,43 @@ func (c *checker) wait4() *Fault {
 		return c.fault(RuleCapabilities, "PID 1 has all")
 	case !c.has(didFilter):
 		return c.fault(RuleInitFilter, "there is none")
-	case c.fds[c.p.Lifeline].kind != inherited:
-		return c.fault(RuleLifeline, "it is closed")
-	case c.waited != 0:
-		return c.fault(RuleUntil, "it waits twice")
+	case c.fds[c.p.Lifeline].kind != inherited || !c.has(didOwner):
+		return c.fault(RuleLifeline, "it is closed, or its signals are another's")
 	}
 	for _, fd := range c.p.Payload {
 		if c.fds[fd].kind != closed {
 			return c.fault(RulePayload, "PID 1 keeps descriptor %d too: its reader would not see the end", fd)
 		}
 	}
-	c.waited = c.i
+	switch {
+	case c.op.Want == commandPID && c.waited == 0:
+		c.waited = c.i
+	case c.op.Want == -int64(unix.ECHILD) && c.has(didKill) && c.emptied == 0:
+		if c.op.Call.Args[1].Mem == c.p.Ops[c.waited].Call.Args[1].Mem {
+			return c.fault(RuleReport, "the end of PID 2 is overwritten")
+		}
+		c.emptied = c.i
+	default:
+		return c.fault(RuleUntil, "it waits twice, or for what was not killed, or for something else")
+	}
+	return nil
+}
+
+// kill ends what PID 2 has left behind.
+func (c *checker) kill() *Fault {
+	switch {
+	case c.value(0) != -1 || c.value(1) != int64(unix.SIGKILL):
+		return c.fault(RuleCall, "kill(%d, %d)", c.value(0), c.value(1))
+	case c.process != Init || c.waited == 0:
+		return c.fault(RuleUntil, "PID 2 would be killed")
+	}
+	c.done |= didKill
 	return nil
 }
 
 // tellEnd is the write of PID 1 to the report: what wait4 has filled in.
 func (c *checker) tellEnd() *Fault {
-	if c.process != Init || c.waited == 0 || c.waited != c.i-1 {
+	if c.process != Init || c.emptied == 0 || c.emptied != c.i-1 {
 		return c.fault(RuleReport, "PID 1 did not wait before it")
 	}
 	record, waited := c.op.Call.Args[1], c.p.Ops[c.waited].Call.Args[1]
@@ -195,7 +215,7 @@ func (c *checker) exit() *Fault {
 		return c.fault(RuleCall, "exit code %d", c.value(0))
 	case c.process == Stub && (!c.has(didFork|didTell) || c.p.Ops[c.i-1].Call.Name != "sendmsg"):
 		return c.fault(RuleStub, "PID 1 is not started, or not told")
-	case c.process == Init && (c.waited == 0 || c.waited != c.i-2 || c.p.Ops[c.i-1].Call.Name != "write"):
+	case c.process == Init && (c.emptied == 0 || c.emptied != c.i-2 || c.p.Ops[c.i-1].Call.Name != "write"):
 		return c.fault(RuleReport, "the end is not told before")
 	case c.process == Command:
 		return c.fault(RuleFlow, "the command ends by itself")

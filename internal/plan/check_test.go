@@ -252,7 +252,14 @@ var breaks = []struct {
 	{RuleInitFilter, "a call after the filter", move("init capset", "init seccomp")},
 	{RuleReport, "the start is not told", without("tell start")},
 	{RuleReport, "the end is not told", without("tell end")},
-	{RuleReport, "no wait", without("wait")},
+	{RuleUntil, "no wait", without("wait")},
+	{RuleUntil, "what is left is not killed", without("kill")},
+	{RuleUntil, "PID 2 is killed", move("wait", "kill")},
+	{RuleCall, "one process is killed", with("kill", func(op *Op) { op.Call.Args[0].Value = 3 })},
+	{RuleReport, "what is left is not waited for", without("empty")},
+	{RuleReport, "the end of PID 2 is overwritten", func(p *Program) {
+		p.Ops[find(p, "empty")].Call = p.Ops[find(p, "wait")].Call
+	}},
 	{RuleReport, "another end is told", with("tell end", func(op *Op) { op.Call.Args[1].Mem = NewRecord(Ended, 0) })},
 	{RuleReport, "another descriptor is sent", with("tell start", func(op *Op) { op.Call.Args[1].Mem.Refs[1].To.Bytes[16] = 1 })},
 	{RuleReport, "to somebody else", with("tell start", func(op *Op) { op.Call.Args[0].Value = 6 })},

@@ -60,8 +60,6 @@ type Program struct {
 	Inherited int
 	// Payload lists the descriptors that the command keeps, in order.
 	Payload []int
-	// KeepsGroups says that the caller's user namespace forbids setgroups, so that its groups stay.
-	KeepsGroups bool
 	// Report is the socket that the records go to; Lifeline the pipe whose other end the caller holds.
 	Report, Lifeline int
 	// KeepsGroups says that the caller's user namespace lets nobody set groups (user_namespaces(7)): PID 1

@@ -59,6 +59,8 @@ func sampleInit(b *Builder, started, ended *kernel.Memory) {
 	b.Call("init seccomp", kernel.Seccomp(make([]byte, 8)))
 	b.Call("tell start", kernel.SendFDs(sampleReport, started, "started", pidfd, watch)).Returns(int64(len(started.Bytes)))
 	b.Until("wait", kernel.Wait4(ended, RecordStatus, RecordUsage), 2)
+	b.Call("kill", kernel.KillAll()).Tolerates("PID 2 may be the last", unix.ESRCH)
+	b.Until("empty", kernel.Wait4(NewRecord(Ended, 0), RecordStatus, RecordUsage), -int64(unix.ECHILD))
 	b.Call("tell end", kernel.Write(sampleReport, ended, "ended")).Returns(int64(len(ended.Bytes)))
 	b.Call("end init", kernel.Exit(0))
 }

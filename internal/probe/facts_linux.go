@@ -43,6 +43,7 @@ type Caller struct {
 	UID, GID             int    // effective
 	SetID                bool   // real, effective and saved IDs differ: the program is setuid or setgid
 	UIDRanges, GIDRanges string // the maps of the caller's own user namespace, as uid_map(5) has them
+	Setgroups            bool   // its user namespace lets it set groups (user_namespaces(7)), if it has the privilege
 }
 
 // The entries that are looked for.
@@ -137,6 +138,11 @@ func caller(root string) (Caller, error) {
 	}
 	gids, err := os.ReadFile(filepath.Join(root, "/proc/self/gid_map"))
 	c.UIDRanges, c.GIDRanges = string(uids), string(gids)
+	if err != nil {
+		return c, err
+	}
+	setgroups, err := os.ReadFile(filepath.Join(root, "/proc/self/setgroups"))
+	c.Setgroups = strings.TrimSpace(string(setgroups)) == "allow"
 	return c, err
 }
 
