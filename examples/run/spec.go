@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -35,7 +36,7 @@ func (o *options) spec(stdin io.Reader, lookup func(key string) (string, bool)) 
 	for _, m := range o.mounts {
 		if m.Type == sandbox.File {
 			var err error
-			if m.Data, err = contents(m.Source, stdin); err != nil {
+			if m.Data, m.Mode, err = contents(m.Source, stdin); err != nil {
 				return s, fmt.Errorf("--file: %w", err)
 			}
 			m.Source = ""
@@ -69,12 +70,23 @@ func (o *options) environment(lookup func(string) (string, bool)) []string {
 	return env
 }
 
-// contents reads what a --file holds.
-func contents(source string, stdin io.Reader) ([]byte, error) {
+// contents reads what a --file holds, and with which permissions; 0 leaves them to the library.
+func contents(source string, stdin io.Reader) ([]byte, fs.FileMode, error) {
 	if source == "-" {
-		return io.ReadAll(stdin)
+		data, err := io.ReadAll(stdin)
+		return data, 0, err
 	}
-	return os.ReadFile(source)
+	f, err := os.Open(source)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	data, err := io.ReadAll(f)
+	return data, info.Mode().Perm(), err
 }
 
 // hostIDs returns the IDs outside that --uid and --gid give a number inside: the caller's own, and for
