@@ -9,8 +9,7 @@ import (
 const instructionSize = 8
 
 // Raw returns the filter as the array of struct sock_filter that seccomp(2) takes, in little endian,
-// the byte order of every architecture that has a table here. bubblewrap --seccomp and
-// "strace --seccomp-bpf" tools read the same form.
+// the byte order of every architecture that has a table here. bwrap --seccomp reads the same form.
 func (f *Filter) Raw() []byte {
 	raw := make([]byte, 0, len(f.insns)*instructionSize)
 	for _, in := range f.insns {
