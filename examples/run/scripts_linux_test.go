@@ -35,6 +35,9 @@ func TestScripts(t *testing.T) { runScripts(t, scripts) }
 // TestRootScripts runs it as root, who gets the same.
 func TestRootScripts(t *testing.T) { runScripts(t, scripts) }
 
+// TestHosts runs it on hosts that lack something. Only a user's can be made that way: root has more.
+func TestHosts(t *testing.T) { runScripts(t, scripts+"/hosts") }
+
 // TestToolchains compiles and runs programs in the sandbox, with the compilers that the machine has.
 func TestToolchains(t *testing.T) { runScripts(t, scripts+"/toolchains") }
 
@@ -57,6 +60,7 @@ func runScripts(t *testing.T, dir string) {
 		},
 		RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
+			env.Setenv("RUN", self)
 			env.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 			// Who the command is inside, and whom it is outside.
 			uid, gid := os.Getuid(), os.Getgid()
