@@ -16,7 +16,7 @@ func main() {
 	}
 	result, err := sandbox.Run(context.Background(), spec)
 	if err != nil {
-		log.Fatal(err)
+		log.Fatal(err) // the command was not started: this says why, and what can be done
 	}
-	log.Print(result)
+	log.Print(result) // how it ended: "exit status 0", "signal: killed"
 }

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"os"
+	"testing"
+
+	"github.com/ringfence-go/ringfence/testing/sandboxtest"
+)
+
+func TestMain(m *testing.M) { sandboxtest.Main(m) }
+
+func Example() {
+	os.Args = []string{"hello"}
+	main()
+	// Output: hello from the sandbox
+}
+
+func Example_command() {
+	os.Args = []string{"hello", "sh", "-c", "echo PID $$ on $(uname -n); ls /home"}
+	main()
+	// Output:
+	// PID 2 on sandbox
+	// sandbox
+}
