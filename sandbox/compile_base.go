@@ -199,6 +199,8 @@ func makeFS(b *plan.Builder, what, fstype string, attrs uint64, options ...optio
 func (c *compilation) mountOnRoot(b *plan.Builder, fstype string, mount int, name string) {
 	if c.rootTree == nil {
 		makeDir(b, c.root, "/"+name)
+	} else if c.writable {
+		b.Call("create /"+name, kernel.Mkdirat(c.root, name, 0o755)).Tolerates("it may exist", unix.EEXIST)
 	}
 	b.Call("mount "+fstype+" on /"+name, kernel.MoveMountAt(mount, c.root, name))
 }

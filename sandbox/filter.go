@@ -3,30 +3,47 @@
 package sandbox
 
 import (
-	"encoding/binary"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ringfence-go/ringfence/internal/image"
 	"github.com/ringfence-go/ringfence/seccomp"
 )
 
 // sizeofInstruction is the size of struct sock_filter (linux/filter.h).
 const sizeofInstruction = 8
 
-// compileFilter returns a policy as the kernel takes it.
+// commandFilter compiles the policy of a Spec, and refuses one under which no command can start.
+func commandFilter(p *seccomp.Policy, arch string) ([]byte, error) {
+	notifies := func(r seccomp.Rule) bool { return r.Action == seccomp.Notify }
+	if p.Default == seccomp.Notify || p.BadArch == seccomp.Notify || p.Unknown == seccomp.Notify || slices.ContainsFunc(p.Rules, notifies) {
+		return nil, &UnsupportedError{Feature: SeccompNotify, Needs: "a later version of this library"}
+	}
+	f, err := p.Compile(arch)
+	if err != nil {
+		return nil, &SpecError{Field: "Seccomp", Reason: err.Error()}
+	}
+	exec, err := seccomp.Call(arch, "execve", image.DataAddr)
+	if err != nil {
+		return nil, err
+	}
+	switch f.Eval(exec) {
+	case seccomp.KillProcess, seccomp.KillThread, seccomp.Trap:
+		// The command's process would end before it is the command's, which looks like an end of the command.
+		return nil, &SpecError{Field: "Seccomp", Reason: "it ends the process at execve, which is how the command starts"}
+	}
+	return f.Raw(), nil
+}
+
+// compileFilter returns a policy of this library as the kernel takes it.
 func compileFilter(p *seccomp.Policy, arch string) ([]byte, error) {
 	f, err := p.Compile(arch)
 	if err != nil {
 		return nil, err
 	}
-	var b []byte
-	for _, in := range f.Instructions() {
-		b = binary.LittleEndian.AppendUint16(b, in.Code)
-		b = append(b, in.JT, in.JF)
-		b = binary.LittleEndian.AppendUint32(b, in.K)
-	}
-	return b, nil
+	return f.Raw(), nil
 }
 
 // The filters that do not depend on a Spec are compiled once for each architecture. Nobody writes to
@@ -60,6 +77,7 @@ func filterOf(filters map[string]func() ([]byte, error), arch string) ([]byte, e
 func initPolicy() *seccomp.Policy {
 	return &seccomp.Policy{
 		Default: seccomp.KillProcess,
+		Unknown: seccomp.KillProcess,
 		Rules: []seccomp.Rule{
 			{Names: []string{"read", "write", "sendmsg", "wait4", "rt_sigreturn", "restart_syscall", "exit_group"}, Action: seccomp.Allow},
 			{Names: []string{"kill"}, Action: seccomp.Allow, Args: []seccomp.Arg{

@@ -222,10 +222,8 @@ func (r *resolved) resolveFilters(spec *Spec, host *Host) error {
 		r.filter, err = defaultFilter(host.facts.Arch)
 		return err
 	}
-	if r.filter, err = compileFilter(spec.Seccomp, host.facts.Arch); err != nil {
-		return &SpecError{Field: "Seccomp", Reason: err.Error()}
-	}
-	return nil
+	r.filter, err = commandFilter(spec.Seccomp, host.facts.Arch)
+	return err
 }
 
 // resolveEnforced completes the list of what holds the command.

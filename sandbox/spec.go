@@ -90,9 +90,9 @@ type Spec struct {
 
 // Root is the file system that the command sees as /. At most one of Path and Layers is set.
 type Root struct {
-	// Path is an existing directory of the host to use as /, submounts included. It is read-only
-	// unless Writable; its /proc and /dev, which must exist, are covered by new ones. "" with no
-	// Layers is the base system.
+	// Path is an existing directory of the host to use as /, submounts included. "" with no Layers is
+	// the base system. The tree is read-only unless Writable, and then must have the directories /proc
+	// and /dev, which new ones cover.
 	Path string
 
 	// Layers are the lower layers of an overlay, top first. Not supported by this version: a layer

@@ -105,6 +105,10 @@ func remedy(op *plan.Op, cause error) string {
 	switch {
 	case errors.Is(cause, syscall.EROFS) && (op.Call.Name == "mkdirat" || op.Call.Name == "mknodat"):
 		return "the target must exist there, since the tree is read-only"
+	case errors.Is(cause, syscall.ENOENT) && (op.Label == "mount tmpfs on /dev" || op.Label == "mount proc on /proc"):
+		return "a root that is not Writable must have the directories /dev and /proc"
+	case errors.Is(cause, syscall.ENOTDIR) && op.Call.Name == "move_mount":
+		return "what is mounted and what it is mounted on must both be directories, or both be none"
 	case errors.Is(cause, syscall.ENOSYS):
 		return "Linux 5.15 or later is needed"
 	case op.Call.Name == "openat2" && errors.Is(cause, syscall.ELOOP):

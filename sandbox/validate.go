@@ -185,7 +185,7 @@ func validateAllowMissing(f *faults, features []Feature) {
 func knownFeature(f Feature) bool {
 	switch f {
 	case UserNamespace, MountNamespace, PIDNamespace, NetworkNamespace, IPCNamespace, UTSNamespace,
-		CgroupNamespace, IDMap, NewProc, NoNewPrivs, Capabilities, SeccompBPF, LayeredRoot, OverlayMount,
+		CgroupNamespace, IDMap, NewProc, NoNewPrivs, Capabilities, SeccompBPF, SeccompNotify, LayeredRoot, OverlayMount,
 		TerminalPTY, MemfdExec, WallTimeLimit, CPUTimeLimit, OutputLimit, Rlimits, MemoryLimit, PidsLimit,
 		CPULimit, CPUWeight, CPUSet, IOLimits:
 		return true

@@ -2,6 +2,7 @@ package image
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -45,8 +46,19 @@ const (
 	recordFailed = 1 // plan.Failed
 )
 
+// DataAddr is where the data segment is in memory: what the arguments of the program's calls point to
+// is there and above.
+const DataAddr = dataAddr
+
 // MaxOps is the largest number of ops of a program: an index has 16 bits.
-const MaxOps = 1<<16 - 1
+const MaxOps = plan.MaxOps
+
+const (
+	// maxFile bounds the image: beyond it nobody could tell a mistake from a Spec.
+	maxFile = 1 << 30
+	// maxDepth bounds how far pointers lead from an argument; a message leads to its data in three steps.
+	maxDepth = 8
+)
 
 // layout places memory in the data segment.
 type layout struct {
@@ -55,6 +67,8 @@ type layout struct {
 	file    []byte                    // up to dataOffset still empty
 	at      map[*kernel.Memory]uint64 // the address of what has been placed
 	numbers map[string]uint32
+	depth   int   // of place
+	err     error // the first of place
 }
 
 // dataSegment encodes p behind the dataOffset bytes of the file that it returns. It establishes that
@@ -72,9 +86,19 @@ func dataSegment(p *plan.Program, handler uint64) ([]byte, error) {
 	}
 	binary.LittleEndian.PutUint64(l.file[dataOffset+headerReport:], uint64(p.Report))
 	binary.LittleEndian.PutUint64(l.file[dataOffset+headerLifeline:], uint64(p.Lifeline))
-	for i := range p.Ops {
-		if err := l.putOp(i, p.Ops[i]); err != nil {
-			return nil, fmt.Errorf("image: step %d, %s: %w", i, p.Ops[i].Label, err)
+	for i, op := range p.Ops {
+		if op == nil {
+			return nil, fmt.Errorf("image: there is no step %d", i)
+		}
+		err := l.putOp(i, op)
+		if err == nil && op.Kind == plan.Fork && (op.Child <= i || op.Child >= len(p.Ops)) {
+			err = fmt.Errorf("its child is at %d of %d", op.Child, len(p.Ops))
+		}
+		if err == nil && len(l.file) > maxFile {
+			err = fmt.Errorf("more than %d bytes", maxFile)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("image: step %d, %s: %w", i, op.Label, err)
 		}
 	}
 	return l.file, nil
@@ -100,7 +124,7 @@ func (l *layout) putOp(i int, op *plan.Op) error {
 	for j, arg := range op.Call.Args {
 		value := uint64(arg.Value)
 		if arg.Mem != nil {
-			value = l.place(arg.Mem) + uint64(arg.Offset)
+			value = l.pointer(arg.Mem, arg.Offset, 0)
 		}
 		binary.LittleEndian.PutUint64(b[opArgs+8*j:], value)
 	}
@@ -110,6 +134,9 @@ func (l *layout) putOp(i int, op *plan.Op) error {
 	mask, err := tolerance(op.Tolerate)
 	if err != nil {
 		return err
+	}
+	if l.err != nil {
+		return l.err
 	}
 	binary.LittleEndian.PutUint64(b[opTolerate:], mask)
 	copy(l.file[opOffset(i):], b[:])
@@ -132,7 +159,7 @@ func (l *layout) number(name string) (uint32, error) {
 func (l *layout) condition(op *plan.Op) (kind byte, want uint64) {
 	switch {
 	case op.Keep != nil:
-		return kindKeep, l.place(op.Keep) + uint64(op.KeepAt)
+		return kindKeep, l.pointer(op.Keep, op.KeepAt, 8)
 	case op.Kind == plan.Fork:
 		return kindFork, address(opOffset(op.Child))
 	case op.Kind == plan.Until:
@@ -146,12 +173,24 @@ func (l *layout) condition(op *plan.Op) (kind byte, want uint64) {
 func tolerance(errnos []unix.Errno) (uint64, error) {
 	var mask uint64
 	for _, errno := range errnos {
-		if errno >= 64 {
+		if errno == 0 || errno >= 64 {
 			return 0, fmt.Errorf("cannot tolerate errno %d", errno)
 		}
 		mask |= 1 << errno
 	}
 	return mask, nil
+}
+
+// pointer returns the address of a place in m that has room for n bytes.
+func (l *layout) pointer(m *kernel.Memory, at, n int) uint64 {
+	size := len(m.Bytes)
+	if m.Text != "" {
+		size = len(m.Text) + 1
+	}
+	if at < 0 || at > size-n {
+		l.err = fmt.Errorf("a pointer to %d of %d bytes", at, size)
+	}
+	return l.place(m) + uint64(at)
 }
 
 // place copies m, and what it points to, into the segment, once, and returns its address.
@@ -171,12 +210,29 @@ func (l *layout) place(m *kernel.Memory) uint64 {
 		return addr
 	}
 	l.file = append(l.file, m.Bytes...)
+	if len(m.Refs) > 0 {
+		l.putRefs(m, offset)
+	}
+	return addr
+}
+
+// putRefs places what m, which is at offset, points to.
+func (l *layout) putRefs(m *kernel.Memory, offset int) {
+	if l.depth++; l.depth > maxDepth {
+		l.err = errors.New("pointers lead too far")
+	}
 	for _, ref := range m.Refs {
+		if ref.Offset < 0 || ref.Offset > len(m.Bytes)-8 {
+			l.err = fmt.Errorf("a pointer at %d of %d bytes", ref.Offset, len(m.Bytes))
+		}
+		if l.err != nil {
+			return
+		}
 		to := l.handler
 		if ref.To != nil {
-			to = l.place(ref.To) + uint64(ref.ToOffset)
+			to = l.pointer(ref.To, ref.ToOffset, 0)
 		}
 		binary.LittleEndian.PutUint64(l.file[offset+ref.Offset:], to)
 	}
-	return addr
+	l.depth--
 }

@@ -1,0 +1,54 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/ringfence-go/ringfence/seccomp"
+)
+
+func TestPolicyThatEndsTheCommandAtItsStartIsRefused(t *testing.T) {
+	for _, action := range []seccomp.Action{seccomp.KillProcess, seccomp.KillThread, seccomp.Trap} {
+		p := &seccomp.Policy{Default: seccomp.Allow, Rules: []seccomp.Rule{{Names: []string{"execve"}, Action: action}}}
+		r, err := Run(context.Background(), Spec{Args: []string{"true"}, Seccomp: p})
+		var spec *SpecError
+		if r != nil || !errors.As(err, &spec) || spec.Field != "Seccomp" {
+			t.Errorf("%v: result %v, error %v, want a fault of Seccomp", action, r, err)
+		}
+	}
+}
+
+func TestPolicyThatRefusesExecveIsAnErrorOfTheStart(t *testing.T) {
+	p := &seccomp.Policy{Default: seccomp.Allow, Rules: []seccomp.Rule{{Names: []string{"execve"}, Action: seccomp.Errno(5)}}}
+	r, err := Run(context.Background(), Spec{Args: []string{"/bin/true"}, Seccomp: p})
+	var op *OpError
+	if r != nil || !errors.As(err, &op) || op.Err.Error() != "input/output error" {
+		t.Errorf("result %v, error %v, want an *OpError with EIO", r, err)
+	}
+}
+
+func TestNotifyIsNotSupported(t *testing.T) {
+	for name, p := range map[string]*seccomp.Policy{
+		"default":  {Default: seccomp.Notify},
+		"bad arch": {Default: seccomp.Allow, BadArch: seccomp.Notify},
+		"rule":     {Default: seccomp.Allow, Rules: []seccomp.Rule{{Names: []string{"mkdir"}, Action: seccomp.Notify}}},
+	} {
+		if _, err := Compile(Spec{Args: []string{"true"}, Seccomp: p}, nil); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("%s: %v, want an *UnsupportedError", name, err)
+		}
+	}
+}
+
+func TestSpecWithItsOwnPolicy(t *testing.T) {
+	deny := &seccomp.Policy{Default: seccomp.Allow, Rules: []seccomp.Rule{{Names: []string{"mkdir", "mkdirat"}, Action: seccomp.Errno(5)}}}
+	for _, tt := range []struct {
+		policy *seccomp.Policy
+		want   int
+	}{{nil, 0}, {deny, 1}} {
+		r, err := Run(context.Background(), Spec{Args: []string{"mkdir", "/tmp/x"}, Seccomp: tt.policy})
+		if err != nil || r.Ended != Exited || r.ExitCode != tt.want {
+			t.Errorf("mkdir under %v: %v, %v, want exit code %d", tt.policy, r, err, tt.want)
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package sandbox
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/internal/launch"
+)
+
+func TestCandidates(t *testing.T) {
+	for _, tt := range []struct {
+		name, path string
+		want       []string
+	}{
+		{"x", "/usr/bin:/bin", []string{"/usr/bin/x", "/bin/x"}},
+		{"x", "/bin:/bin/:/bin", []string{"/bin/x"}},
+		{"x", ":/bin", []string{"./x", "/bin/x"}},
+		{"x", "/", []string{"/x"}},
+		{"./x", "/bin", []string{"./x"}},
+		{"/a/x", "/bin", []string{"/a/x"}},
+	} {
+		if got := candidates(tt.name, tt.path); !slices.Equal(got, tt.want) {
+			t.Errorf("candidates(%q, %q) = %q, want %q", tt.name, tt.path, got, tt.want)
+		}
+	}
+}
+
+func TestDedupEnv(t *testing.T) {
+	got := dedupEnv([]string{"A=1", "B=2", "A=3", "PATH=/x"})
+	if want := []string{"B=2", "A=3", "PATH=/x"}; !slices.Equal(got, want) {
+		t.Errorf("dedupEnv = %q, want %q", got, want)
+	}
+	if got := lookupPath(got); got != "/x" {
+		t.Errorf("lookupPath = %q", got)
+	}
+	if got := lookupPath(nil); got != cpath {
+		t.Errorf("lookupPath(nil) = %q, want %q", got, cpath)
+	}
+}
+
+func TestParentID(t *testing.T) {
+	const ranges = "         0       1000          1\n         1     100000      65536\n"
+	for _, tt := range []struct{ id, want int }{{0, 1000}, {1, 100000}, {65536, 165535}, {65537, -1}, {-1, -1}} {
+		got, ok := parentID(ranges, tt.id)
+		if !ok {
+			got = -1
+		}
+		if got != tt.want {
+			t.Errorf("parentID(%d) = %d, want %d", tt.id, got, tt.want)
+		}
+	}
+	if _, ok := parentID("nonsense\n1 2\n", 1); ok {
+		t.Error("an ID was found in lines that are no ranges")
+	}
+}
+
+func TestParseTicks(t *testing.T) {
+	const rest = " S 1 2 2 0 -1 4194560 100 200 0 0 3 4 5 6 20 0 1 0 9000 1 2"
+	for _, tt := range []struct {
+		stat string
+		want int64
+	}{
+		{"7 (sh)" + rest, 18},
+		{"7 (a) R 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9)" + rest, 18}, // a process may choose its name
+		{"7 (sh) S 1", 0},
+		{"", 0},
+	} {
+		if got := parseTicks([]byte(tt.stat)); got != tt.want {
+			t.Errorf("parseTicks(%q) = %d, want %d", tt.stat, got, tt.want)
+		}
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	exited := func(code int) unix.WaitStatus { return unix.WaitStatus(code << 8) }
+	killed := unix.WaitStatus(unix.SIGKILL)
+	for _, tt := range []struct {
+		name  string
+		exit  launch.Exit
+		cause Ending
+		want  Result
+		fails bool
+	}{
+		{"exit", launch.Exit{Reported: true, Status: exited(3)}, 0, Result{Ended: Exited, ExitCode: 3}, false},
+		{"exit before the limit acted", launch.Exit{Reported: true, Status: exited(0)}, TimedOut, Result{Ended: Exited}, false},
+		{"signal", launch.Exit{Reported: true, Status: unix.WaitStatus(unix.SIGTERM)}, 0, Result{Ended: Signaled, ExitCode: -1, Signal: unix.SIGTERM}, false},
+		{"signal before the limit acted", launch.Exit{Reported: true, Status: unix.WaitStatus(unix.SIGSEGV)}, TimedOut, Result{Ended: Signaled, ExitCode: -1, Signal: unix.SIGSEGV}, false},
+		{"SIGKILL of its own", launch.Exit{Reported: true, Status: killed}, 0, Result{Ended: Signaled, ExitCode: -1, Signal: unix.SIGKILL}, false},
+		{"killed by a limit", launch.Exit{Reported: true, Status: killed}, OutOfCPUTime, Result{Ended: OutOfCPUTime, ExitCode: -1, Signal: unix.SIGKILL}, false},
+		{"PID 1 had to be killed", launch.Exit{Init: killed}, Canceled, Result{Ended: Canceled, ExitCode: -1, Signal: unix.SIGKILL}, false},
+		{"PID 1 killed by somebody", launch.Exit{Init: killed}, 0, Result{Ended: Signaled, ExitCode: -1, Signal: unix.SIGKILL}, false},
+		{"too much output, then exit", launch.Exit{Reported: true, Status: exited(0)}, OutputExceeded, Result{Ended: OutputExceeded, ExitCode: -1}, false},
+		{"PID 1 lost", launch.Exit{Init: exited(1)}, 0, Result{ExitCode: -1}, true},
+	} {
+		got, err := verdict(&tt.exit, tt.cause)
+		if got.Ended != tt.want.Ended || got.ExitCode != tt.want.ExitCode || got.Signal != tt.want.Signal || (err != nil) != tt.fails {
+			t.Errorf("%s: %+v, %v, want %+v", tt.name, got, err, tt.want)
+		}
+	}
+}
+
+func TestUsageIsInTheUnitsOfTheResult(t *testing.T) {
+	began := time.Unix(100, 0)
+	exit := launch.Exit{Ended: began.Add(3 * time.Second)}
+	exit.Usage.Utime = unix.NsecToTimeval(int64(2 * time.Second))
+	exit.Usage.Maxrss = 5
+	u := usage(&exit, began, began.Add(time.Second))
+	if u.Setup != time.Second || u.Wall != 2*time.Second || u.User != 2*time.Second || u.MemoryPeak != 5<<10 || u.PidsPeak != -1 {
+		t.Errorf("usage = %+v", u)
+	}
+}
