@@ -18,7 +18,9 @@ test:
 race:
 	go test -race ./...
 
+# The first compares with other sandboxes that are installed, in one run.
 bench:
+	go run ./testing/bench
 	go test -run '^$$' -bench . -benchmem ./...
 
 lint:
