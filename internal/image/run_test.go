@@ -42,7 +42,9 @@ type outcome struct {
 	reports []string
 }
 
-func (o outcome) String() string { return fmt.Sprintf("exit %d, out %q, reports %q", o.exit, o.out, o.reports) }
+func (o outcome) String() string {
+	return fmt.Sprintf("exit %d, out %q, reports %q", o.exit, o.out, o.reports)
+}
 
 // process is an image that runs.
 type process struct {
