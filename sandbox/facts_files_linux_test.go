@@ -75,7 +75,7 @@ func TestPayloadCannotOverwriteTheCallersBinary(t *testing.T) {
 	}
 	outside(t, "open:/proc/self/exe").want("open:/proc/self/exe", "ok")
 	// A file of the caller's that nobody executes, bound read-only and writable.
-	file, _ := secret(t)
+	file, _ := hostSecret(t)
 	bind := func(writable bool) func(*Spec) {
 		return func(s *Spec) { s.Mounts = append(s.Mounts, Mount{Source: file, Target: "/f", Writable: writable}) }
 	}
@@ -127,7 +127,7 @@ func TestPayloadInheritsNoDescriptor(t *testing.T) {
 
 func TestExtraFilesKeepTheirNumbersAndHolesStayClosed(t *testing.T) {
 	t.Parallel()
-	file, contents := secret(t)
+	file, contents := hostSecret(t)
 	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)

@@ -188,8 +188,8 @@ func inTree(root string) func(*Spec) {
 	}
 }
 
-// secret makes a file that only the caller knows.
-func secret(t testing.TB) (path, contents string) {
+// hostSecret makes a file that only the caller knows.
+func hostSecret(t testing.TB) (path, contents string) {
 	t.Helper()
 	contents = fmt.Sprintf("secret of %s %d", t.Name(), os.Getpid())
 	path = filepath.Join(t.TempDir(), "secret")

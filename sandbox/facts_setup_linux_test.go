@@ -38,7 +38,7 @@ func rootTreesDevAndProc(t *testing.T) {
 
 func TestDevIsTheSandboxesOwn(t *testing.T) {
 	t.Parallel()
-	host, _ := secret(t)
+	host, _ := hostSecret(t)
 	// What the tree has below dev, and what a CVE made of it, is covered.
 	root := tree(t, "dev/null -> "+host, "dev/pts -> /tmp", "dev/console", "dev/shm -> /usr", "proc/kcore -> "+host)
 	acts := []string{"list:/dev", "stat:/dev/null", "stat:/dev/pts", "stat:/dev/shm", "read:/dev/null"}

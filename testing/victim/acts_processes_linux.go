@@ -33,6 +33,7 @@ var processActs = map[string]act{
 	"environ":    func(string) (string, error) { return strings.Join(os.Environ(), "\n"), nil },
 	"cwd":        func(string) (string, error) { return unixGetwd() },
 	"run":        run,
+	"runas":      runAs,
 	"rlimit":     rlimit,
 	"setuid":     func(arg string) (string, error) { return "", syscall.Setuid(number(arg)) },
 	"setgroups":  func(arg string) (string, error) { return "", syscall.Setgroups([]int{number(arg)}) },
@@ -142,6 +143,15 @@ func run(arg string) (string, error) {
 	if errors.As(err, &exit) {
 		return string(out), fmt.Errorf("%v %s", err, exit.Stderr)
 	}
+	return string(out), err
+}
+
+// runAs executes a copy of the victim, "path,act", and returns what came of its act.
+func runAs(arg string) (string, error) {
+	path, act, _ := strings.Cut(arg, ",")
+	cmd := exec.Command(path)
+	cmd.Args = []string{Path, act}
+	out, err := cmd.Output()
 	return string(out), err
 }
 
