@@ -43,14 +43,7 @@ func TestToolchains(t *testing.T) { runScripts(t, scripts+"/toolchains") }
 
 func runScripts(t *testing.T, dir string) {
 	sandboxtest.Need(t, sandboxtest.UserNamespaces())
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := t.TempDir()
-	if err := os.Symlink(self, filepath.Join(bin, "run")); err != nil {
-		t.Fatal(err)
-	}
+	bin := linkToSelf(t)
 	testscript.Run(t, testscript.Params{
 		Dir: dir,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -60,7 +53,7 @@ func runScripts(t *testing.T, dir string) {
 		},
 		RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
-			env.Setenv("RUN", self)
+			env.Setenv("RUN", filepath.Join(bin, "run"))
 			env.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 			// Who the command is inside, and whom it is outside.
 			uid, gid := os.Getuid(), os.Getgid()
@@ -76,6 +69,20 @@ func runScripts(t *testing.T, dir string) {
 			return nil
 		},
 	})
+}
+
+// linkToSelf returns a directory that holds this test binary as the command run: see TestMain.
+func linkToSelf(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(dir, "run")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // values is the key of the test in the values of a script.
@@ -157,4 +164,33 @@ func goroot() (string, error) {
 	root := strings.TrimSpace(string(out))
 	_, err = os.Stat(filepath.Join(root, "bin", "go"))
 	return root, err
+}
+
+// Every command of the README that runs this program does so with success, but for the one that shows a
+// signal.
+func TestReadmeCommands(t *testing.T) {
+	sandboxtest.Need(t, sandboxtest.UserNamespaces(), inside("python3"))
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := linkToSelf(t)
+	n := 0
+	for line := range strings.Lines(string(readme)) {
+		command, ok := strings.CutPrefix(line, "    go run ./examples/run ")
+		if !ok {
+			continue
+		}
+		n++
+		cmd := exec.Command("sh", "-c", filepath.Join(bin, "run")+" "+command)
+		cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+		out, err := cmd.CombinedOutput()
+		killed := strings.Contains(command, "kill -9") && cmd.ProcessState.ExitCode() == 137
+		if len(out) == 0 || err != nil && !killed {
+			t.Errorf("%s%v\n%s", command, err, out)
+		}
+	}
+	if n < 5 {
+		t.Errorf("%d commands found", n)
+	}
 }
