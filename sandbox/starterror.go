@@ -65,17 +65,31 @@ func resultError(op *plan.Op, result int64) error {
 	return fmt.Errorf("returned %d, want %d", result, op.Want)
 }
 
+// The steps at which hosts are known to refuse. A test finds each in the plan.
+const (
+	stepDenySetgroups = "write setgroups"
+	stepMapUsers      = "write uid_map"
+	stepPrivate       = "keep mounts from propagating"
+	stepMakeProc      = "make a proc for /proc: mount it"
+	stepMountProc     = "mount proc on /proc"
+	stepMountDev      = "mount tmpfs on /dev"
+)
+
 // unsupported recognizes the steps at which hosts refuse user namespaces.
 func unsupported(op *plan.Op, cause error) error {
 	switch {
+	case errors.Is(cause, syscall.EAGAIN), errors.Is(cause, syscall.ENOMEM):
+		return nil // the host can, only not now
 	case op.Kind == plan.Fork && op.Process == plan.Stub:
 		return &UnsupportedError{Feature: UserNamespace, Needs: "a host that lets this user make namespaces", Remedy: namespaceRemedy(cause), Err: cause}
-	case errors.Is(cause, syscall.EPERM) || errors.Is(cause, syscall.EACCES):
-		if op.Label == "open uid_map" || op.Label == "write uid_map" || op.Label == "write setgroups" || op.Label == "keep mounts from propagating" {
+	case errors.Is(cause, syscall.ENOSYS):
+		return &UnsupportedError{Feature: MountNamespace, Needs: "Linux 5.15 or later, for " + op.Call.Name, Err: cause}
+	case errors.Is(cause, syscall.EPERM), errors.Is(cause, syscall.EACCES):
+		switch op.Label {
+		case stepDenySetgroups, stepMapUsers, stepPrivate:
 			return &UnsupportedError{Feature: UserNamespace, Needs: "a host that lets this user use its namespaces",
 				Remedy: "on Ubuntu: an AppArmor profile with userns for this program, or sysctl kernel.apparmor_restrict_unprivileged_userns=0", Err: cause}
-		}
-		if op.Label == "mount proc on /proc" || op.Label == "make a proc for /proc: mount it" || op.Label == "make a proc for /proc: create it" {
+		case stepMakeProc:
 			return &UnsupportedError{Feature: NewProc, Needs: "a host whose /proc is fully visible", Err: cause,
 				Remedy: "docker: --security-opt systempaths=unconfined; kubernetes: procMount: Unmasked"}
 		}
@@ -94,8 +108,6 @@ func namespaceRemedy(cause error) string {
 		return "sysctl kernel.unprivileged_userns_clone=1 on Debian; a seccomp profile that allows CLONE_NEWUSER in a container; an AppArmor profile with userns on Ubuntu"
 	case errors.Is(cause, syscall.EINVAL):
 		return "a kernel with every kind of namespace configured"
-	case errors.Is(cause, syscall.EAGAIN):
-		return "raise RLIMIT_NPROC or pids.max"
 	}
 	return ""
 }
@@ -105,12 +117,14 @@ func remedy(op *plan.Op, cause error) string {
 	switch {
 	case errors.Is(cause, syscall.EROFS) && (op.Call.Name == "mkdirat" || op.Call.Name == "mknodat"):
 		return "the target must exist there, since the tree is read-only"
-	case errors.Is(cause, syscall.ENOENT) && (op.Label == "mount tmpfs on /dev" || op.Label == "mount proc on /proc"):
+	case errors.Is(cause, syscall.ENOENT) && (op.Label == stepMountDev || op.Label == stepMountProc):
 		return "a root that is not Writable must have the directories /dev and /proc"
 	case errors.Is(cause, syscall.ENOTDIR) && op.Call.Name == "move_mount":
 		return "what is mounted and what it is mounted on must both be directories, or both be none"
-	case errors.Is(cause, syscall.ENOSYS):
-		return "Linux 5.15 or later is needed"
+	case errors.Is(cause, syscall.ENOSPC) && (op.Call.Name == "move_mount" || op.Call.Name == "open_tree"):
+		return "raise sysctl fs.mount-max"
+	case errors.Is(cause, syscall.EAGAIN) && op.Kind == plan.Fork:
+		return "raise RLIMIT_NPROC or pids.max"
 	case op.Call.Name == "openat2" && errors.Is(cause, syscall.ELOOP):
 		return "a symbolic link stands where a directory must be"
 	case op.Call.Name == "prlimit64" && errors.Is(cause, syscall.EPERM):
