@@ -67,7 +67,7 @@ func builtins() map[string]*Policy {
 }
 
 // An inputs makes calls that are likely to show a wrong filter: the numbers and values of a policy,
-// their neighbours, and what only differs in one half.
+// their neighbors, and what only differs in one half.
 type inputs struct {
 	r       *rand.Rand
 	numbers []int32

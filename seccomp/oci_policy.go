@@ -105,7 +105,7 @@ func excludes(a, b *Arg) bool {
 
 // interval returns the masked values that meet a condition, if they are one interval.
 func interval(a *Arg) (least, most uint64, ok bool) {
-	least, most = 0, ^uint64(0)
+	const greatest = ^uint64(0)
 	switch a.Op {
 	case Equal:
 		return a.Value, a.Value, true
@@ -114,9 +114,9 @@ func interval(a *Arg) (least, most uint64, ok bool) {
 	case LessEqual:
 		return 0, a.Value, true
 	case Greater:
-		return a.Value + 1, most, a.Value < most
+		return a.Value + 1, greatest, a.Value < greatest
 	case GreaterEqual:
-		return a.Value, most, true
+		return a.Value, greatest, true
 	}
 	return 0, 0, false
 }

@@ -174,7 +174,7 @@ func tolerance(errnos []unix.Errno) (uint64, error) {
 	var mask uint64
 	for _, errno := range errnos {
 		if errno == 0 || errno >= 64 {
-			return 0, fmt.Errorf("cannot tolerate errno %d", errno)
+			return 0, fmt.Errorf("cannot tolerate %w", errno)
 		}
 		mask |= 1 << errno
 	}

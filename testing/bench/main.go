@@ -139,7 +139,7 @@ func contestants(command string) []contestant {
 	return list
 }
 
-// interleave runs the contestants in turn, so that a noisy neighbour meets them all.
+// interleave runs the contestants in turn, so that a noisy neighbor meets them all.
 func interleave(runs int, list []contestant) (map[string][]time.Duration, error) {
 	times := map[string][]time.Duration{}
 	for i := range runs + 1 {
