@@ -54,7 +54,7 @@ func TestFaults(t *testing.T) {
 		t.Errorf("of nil: %v", got)
 	}
 	got := faults(errors.Join(a, errors.Join(b, nil)))
-	if len(got) != 2 || got[0] != error(a) || got[1] != error(b) {
+	if len(got) != 2 || !errors.Is(got[0], a) || !errors.Is(got[1], b) {
 		t.Errorf("got %v", got)
 	}
 }
