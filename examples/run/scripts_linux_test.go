@@ -174,7 +174,10 @@ func TestReadmeCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := linkToSelf(t)
+	bin, dir := linkToSelf(t), t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	n := 0
 	for line := range strings.Lines(string(readme)) {
 		command, ok := strings.CutPrefix(line, "    go run ./examples/run ")
@@ -183,6 +186,7 @@ func TestReadmeCommands(t *testing.T) {
 		}
 		n++
 		cmd := exec.Command("sh", "-c", filepath.Join(bin, "run")+" "+command)
+		cmd.Dir = dir // the repository may lie where this user cannot look
 		cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 		out, err := cmd.CombinedOutput()
 		killed := strings.Contains(command, "kill -9") && cmd.ProcessState.ExitCode() == 137
