@@ -56,6 +56,13 @@ func (c *compilation) compileInitConfine(b *plan.Builder) {
 		// capability is; and the lifeline's signals come only to the ID that asked for them.
 		b.Call(fmt.Sprintf("become user %d, as the command is", c.ids.uid), kernel.Setresuid(c.ids.uid))
 		b.Call("end when the caller does: take the lifeline's signals again", kernel.SetOwner(c.lifeline, 1))
+		// A signal in between was lost: the kernel checks its owner's ID when it is sent.
+		b.Call("check that the caller is still alive", kernel.Read(c.lifeline, kernel.Zeroed(1))).Fails(unix.EAGAIN)
+	}
+	if uid, gid := c.ids.first(); c.ids.uid != uid || c.ids.gid != gid {
+		// Whoever changes an ID, of the two that share the memory, sets this to fs.suid_dumpable
+		// (commit_creds in kernel/cred.c). Until now the capabilities of PID 1 kept the command away.
+		b.Call("keep PID 1 out of the command's reach again", kernel.Prctl(unix.PR_SET_DUMPABLE, 0))
 	}
 	b.Call("drop every capability of PID 1", kernel.Capset())
 	b.Call("let PID 1 do nothing but wait and report", kernel.Seccomp(c.initFilter))

@@ -23,7 +23,6 @@ var flavors = [...]struct {
 	{"trimpath", "", []string{"-trimpath"}},
 	{"stripped", "", []string{"-ldflags=-s -w"}},
 	{"race", "gcc", []string{"-race"}},
-	{"together", "", []string{"-buildmode=pie", "-trimpath", "-ldflags=-s -w"}}, // -race does not go with pie
 }
 
 // Root's Go caches are out of reach of the user that sandboxtest.Main turns root into, so that these tests

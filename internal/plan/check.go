@@ -100,8 +100,10 @@ type checker struct {
 	put   []attachment
 	puts  [64]attachment // room for put
 
-	waited  int // the op that waits for PID 2; 0 is none
-	emptied int // the op that waits for all that is left; 0 is none
+	waited int // the op that waits for PID 2; 0 is none
+	// redumped: after it forked, PID 1 said again that it is not dumpable.
+	redumped bool
+	emptied  int // the op that waits for all that is left; 0 is none
 }
 
 // state is what a process is like. A fork copies it.

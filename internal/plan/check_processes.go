@@ -161,8 +161,10 @@ func (c *checker) wait4() *Fault {
 		return c.fault(RuleCapabilities, "PID 1 has all")
 	case !c.has(didFilter):
 		return c.fault(RuleInitFilter, "there is none")
-	case c.fds[c.p.Lifeline].kind != inherited || !c.has(didOwner):
+	case c.fds[c.p.Lifeline].kind != inherited || !c.has(didOwner|didLook):
 		return c.fault(RuleLifeline, "it is closed, or its signals are another's")
+	case !c.has(didDumpable):
+		return c.fault(RuleDumpable, "changing an ID has undone it")
 	}
 	for _, fd := range c.p.Payload {
 		if c.fds[fd].kind != closed {

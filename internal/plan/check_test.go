@@ -308,6 +308,31 @@ func TestCheckFindsBrokenRulesOfACaller(t *testing.T) {
 	}
 }
 
+// A change of IDs undoes two things: the owner of the lifeline's signals, and that PID 1 is not dumpable.
+func TestCheckFindsWhatAChangeOfIDsUndoes(t *testing.T) {
+	for _, b := range []struct {
+		rule Rule
+		edit edit
+	}{
+		{RuleLifeline, without("late owner")},
+		{RuleLifeline, without("late look")},
+		{RuleLifeline, move("late look", "fork command")},
+		{RuleDumpable, without("late not dumpable")},
+		{RuleDumpable, move("late not dumpable", "fork command")},
+		{RuleDumpable, without("late not dumpable", "late setresuid", "late owner", "late look")},
+		{RuleDumpable, move("init not dumpable", "wait for maps")},
+		{RuleIdentity, move("late setresuid", "init capset")},
+		{RuleIdentity, with("command setresgid", func(op *Op) { op.Call.Args[1].Value = 0 })},
+	} {
+		p := sampleOtherUser()
+		b.edit(p)
+		var f *Fault
+		if err := Check(p); !errors.As(err, &f) || f.Rule != b.rule {
+			t.Errorf("Check: %v, want the rule %q", err, b.rule)
+		}
+	}
+}
+
 func TestGroupsThatCannotBeLeftAreKept(t *testing.T) {
 	p := sampleByCaller()
 	p.KeepsGroups = true

@@ -157,6 +157,28 @@ func sampleByCaller() *Program {
 	return p
 }
 
+// sampleOtherUser is sampleByCaller with a command that runs as another user than PID 1 was.
+func sampleOtherUser() *Program {
+	p := sampleByCaller()
+	insert := func(behind string, process Process, ops func(b *Builder)) {
+		b := &Builder{process: process, fds: descriptors{}}
+		ops(b)
+		replace(p, find(p, behind)+1, 0, b.ops...)
+	}
+	insert("go to dir", Command, func(b *Builder) {
+		b.Call("command setgroups", kernel.Setgroups([]int{3, 4}))
+		b.Call("command setresgid", kernel.Setresgid(2))
+		b.Call("command setresuid", kernel.Setresuid(2))
+	})
+	insert("fork command", Init, func(b *Builder) {
+		b.Call("late setresuid", kernel.Setresuid(2))
+		b.Call("late owner", kernel.SetOwner(sampleLifeline, 1))
+		b.Call("late look", kernel.Read(sampleLifeline, kernel.Zeroed(1))).Fails(unix.EAGAIN)
+		b.Call("late not dumpable", kernel.Prctl(unix.PR_SET_DUMPABLE, 0))
+	})
+	return p
+}
+
 // shift moves the descriptors of an op up, from first on.
 func shift(op *Op, first int64) {
 	call, ok := callOf(op.Call.Name)
@@ -208,7 +230,7 @@ func find(p *Program, label string) int {
 }
 
 func TestSamplesAreValid(t *testing.T) {
-	for name, p := range map[string]*Program{"by init": sample(), "by the caller": sampleByCaller()} {
+	for name, p := range map[string]*Program{"by init": sample(), "by the caller": sampleByCaller(), "of another user": sampleOtherUser()} {
 		if err := Check(p); err != nil {
 			t.Errorf("%s: %v\n%s", name, err, p)
 		}

@@ -1,0 +1,157 @@
+//go:build linux
+
+package plan
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/internal/kernel"
+)
+
+// confine does the calls that take something from the process.
+func (c *checker) confine() *Fault {
+	switch c.op.Call.Name {
+	case "prctl":
+		return c.prctl()
+	case "capset":
+		header, data := c.bytes(0, 8), c.bytes(1, 24)
+		if header == nil || data == nil || binary.LittleEndian.Uint32(header) != unix.LINUX_CAPABILITY_VERSION_3 ||
+			!zeros(header[4:]) || !zeros(data) {
+			return c.fault(RuleCall, "capset leaves a capability")
+		}
+		if c.process == Stub || c.process == Init && !c.has(didFork) {
+			return c.fault(RuleCapabilities, "the command needs them to change its IDs")
+		}
+		c.done |= didCapset
+	case "seccomp":
+		return c.seccomp()
+	case "rt_sigprocmask":
+		if mask := c.bytes(1, 8); c.value(0) != unix.SIG_SETMASK || c.value(3) != 8 || mask == nil || !zeros(mask) {
+			return c.fault(RuleCall, "signals are blocked")
+		}
+		c.done |= didSignals
+	case "rt_sigaction":
+		return c.sigaction()
+	case "prlimit64":
+		if c.value(0) != 0 || c.bytes(2, 16) == nil || c.process != Command {
+			return c.fault(RuleCall, "the limits are not the command's")
+		}
+		if c.value(1) == unix.RLIMIT_CORE {
+			c.done |= didCore
+		}
+	case "setsid":
+		if c.op.Want != commandPID || c.process != Command {
+			return c.fault(RuleResult, "it is not PID 2")
+		}
+		c.done |= didSession
+	case "umask":
+		if !c.op.Any && c.op.Want != c.umask {
+			return c.fault(RuleResult, "umask is to return %#o", c.op.Want)
+		}
+		c.umask = c.value(0)
+	case "setgroups":
+		n := c.value(0)
+		if n < 0 || n > 1<<16 || !c.holds(1, 4*n) || c.process == Init && n > 0 {
+			return c.fault(RuleIdentity, "%d groups", n)
+		}
+		return c.identity(didSetgroups)
+	case "setresgid":
+		return c.identity(didSetresgid)
+	case "setresuid":
+		return c.identity(didSetresuid)
+	}
+	return nil
+}
+
+func zeros(b []byte) bool {
+	for _, v := range b {
+		if v != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// identity changes an ID: PID 1's before it watches the lifeline, the command's before it loses the
+// capability to.
+func (c *checker) identity(step facts) *Fault {
+	call := &c.op.Call
+	if call.Name != "setgroups" && (c.value(0) != c.value(1) || c.value(0) != c.value(2) || c.value(0) < 0) {
+		return c.fault(RuleIdentity, "real, effective and saved ID differ")
+	}
+	// PID 1 may change once more, to whom the command is, when that has been started: the lifeline's
+	// signals then need their owner again.
+	if late := c.process == Init && c.has(didFork) && !c.has(didCapset); late {
+		c.done &^= didOwner | didLook | didDumpable
+		c.redumped = false
+	} else if c.process == Stub || c.process == Init && (!c.has(didReadMaps) || c.has(didHandler)) {
+		return c.fault(RuleIdentity, "%s comes at another time", call.Name)
+	}
+	if c.process == Init {
+		c.done &^= didDumpable
+	}
+	// A change of the user or group makes the memory dumpable as fs.suid_dumpable says (commit_creds in
+	// kernel/cred.c), and the command's is also PID 1's until it is executed.
+	if c.process == Command && step != didSetgroups && !c.redumped {
+		return c.fault(RuleDumpable, "PID 1 would be as dumpable as fs.suid_dumpable says")
+	}
+	c.done |= step
+	return nil
+}
+
+func (c *checker) prctl() *Fault {
+	option, value := c.value(0), c.value(1)
+	if c.value(2) != 0 || c.value(3) != 0 || c.value(4) != 0 || c.process == Stub {
+		return c.fault(RuleCall, "prctl(%d, %d, …)", option, value)
+	}
+	switch {
+	case option == unix.PR_SET_NO_NEW_PRIVS && value == 1:
+		c.done |= didNoNewPrivs
+	case option == unix.PR_SET_DUMPABLE && value == 0:
+		c.done |= didDumpable
+		c.redumped = c.redumped || c.process == Init && c.has(didFork)
+	case option == unix.PR_CAPBSET_DROP && value >= 0 && value < 64:
+		c.bounding |= 1 << value
+	default:
+		return c.fault(RuleCall, "prctl(%d, %d)", option, value)
+	}
+	return nil
+}
+
+func (c *checker) seccomp() *Fault {
+	const filterAt = 8 // struct sock_fprog
+	program := c.bytes(2, 16)
+	if c.value(0) != unix.SECCOMP_SET_MODE_FILTER || c.value(1) != 0 || program == nil {
+		return c.fault(RuleCall, "it loads no filter")
+	}
+	n := int(binary.LittleEndian.Uint16(program))
+	switch {
+	case n == 0 || c.pointer(2, filterAt, n*unix.SizeofSockFilter) == nil:
+		return c.fault(RuleMemory, "a filter of %d instructions", n)
+	case !c.has(didNoNewPrivs):
+		return c.fault(RuleNoNewPrivs, "they can still be gained")
+	case c.process == Stub || c.process == Init && !c.has(didFork):
+		return c.fault(RuleInitFilter, "the command would have it too")
+	}
+	c.done |= didFilter
+	return nil
+}
+
+func (c *checker) sigaction() *Fault {
+	act := c.bytes(1, 32)
+	if c.value(0) != int64(unix.SIGIO) || c.value(3) != 8 || act == nil || !zeros(act[24:]) || !hasHandler(c.op.Call.Args[1].Mem) {
+		return c.fault(RuleCall, "it does not set the handler of the lifeline's signal")
+	}
+	return c.lifeline(0, didHandler)
+}
+
+func hasHandler(m *kernel.Memory) bool {
+	for _, r := range m.Refs {
+		if r.Offset == 0 {
+			return r.To == nil
+		}
+	}
+	return false
+}
