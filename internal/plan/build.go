@@ -79,6 +79,15 @@ func (b *Builder) Open(label string, c kernel.Call) int {
 	return fd
 }
 
+// Resolve appends a call of openat2(2) that resolves a path within a root, and returns the descriptor's
+// number. The kernel answers EAGAIN when a mount or a rename anywhere on the host came between the
+// components of a path with ".." in it, in a link too, and wants to be asked again.
+func (b *Builder) Resolve(label string, c kernel.Call) int {
+	fd := b.Open(label, c)
+	b.ops[len(b.ops)-1].Retry = true
+	return fd
+}
+
 // Close closes descriptors.
 func (b *Builder) Close(fds ...int) {
 	for _, fd := range fds {

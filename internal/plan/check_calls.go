@@ -280,6 +280,9 @@ func contains(list []unix.Errno, errno unix.Errno) bool {
 // result checks what the op expects. Where a result is not a constant, effect does.
 func (c *checker) result(call call) *Fault {
 	op := c.op
+	if op.Retry && (op.Call.Name != "openat2" || op.Kind != Call || op.Any || op.Keep != nil) {
+		return c.fault(RuleResult, "%s is repeated at EAGAIN", op.Call.Name)
+	}
 	if op.Any && call.returns != unknowable {
 		return c.fault(RuleResult, "any result of %s is accepted", op.Call.Name)
 	}

@@ -182,15 +182,21 @@ func checkConfined(t *testing.T, want, got *Program) {
 func has(p *Program, want *Op) bool {
 	for _, op := range p.Ops {
 		if op.Process == want.Process && op.Call.Name == want.Call.Name && op.Want == want.Want && !op.Any && op.Keep == nil &&
-			len(op.Tolerate) == 0 && sameArgs(op.Call.Args, want.Call.Args) {
+			len(op.Tolerate) == len(want.Tolerate) && sameArgs(op.Call.Name, op.Call.Args, want.Call.Args) {
 			return true
 		}
 	}
 	return false
 }
 
-func sameArgs(a, b []kernel.Arg) bool {
-	for i := range a {
+func sameArgs(name string, a, b []kernel.Arg) bool {
+	for i := range min(len(a), len(b)) {
+		if name == "close_range" && i == 1 {
+			continue // any number beyond what is open does
+		}
+		if name == "execve" {
+			continue // what is executed is the Spec's
+		}
 		// The contents of a filter, and of what is executed, are the caller's.
 		if a[i].Value != b[i].Value || a[i].Mem != nil && a[i].Mem.Refs == nil && !reflect.DeepEqual(a[i].Mem, b[i].Mem) {
 			return false

@@ -40,6 +40,8 @@ type Op struct {
 	Want int64
 	// Any accepts every result that is not an error.
 	Any bool
+	// Retry makes the call again when it fails with EAGAIN.
+	Retry bool
 	// Keep stores the result, whatever it is, at KeepAt of this memory, and goes on.
 	Keep   *kernel.Memory
 	KeepAt int

@@ -57,6 +57,8 @@ func (op *Op) String() string {
 		b.WriteString(" >= 0")
 	case op.Want < 0:
 		fmt.Fprintf(&b, " = -1 %s", unix.ErrnoName(unix.Errno(-op.Want)))
+	case op.Retry:
+		fmt.Fprintf(&b, " = %d, again at EAGAIN", op.Want)
 	default:
 		fmt.Fprintf(&b, " = %d", op.Want)
 	}
