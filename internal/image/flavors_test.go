@@ -82,6 +82,10 @@ const flavorEnv = "RINGFENCE_IMAGE_FLAVOR"
 // buildTests builds the tests of this package. Nothing is written to the module's directory.
 func buildTests(t *testing.T, env []string, flags ...string) string {
 	t.Helper()
+	sandboxtest.Need(t, sandboxtest.Program("go"))
+	if _, err := os.UserCacheDir(); err != nil {
+		env = append(env, "GOCACHE="+t.TempDir()) // a user without a home
+	}
 	binary := filepath.Join(t.TempDir(), "image.test")
 	args := append([]string{"test", "-c", "-vet=off", "-buildvcs=false", "-mod=readonly", "-o", binary}, flags...)
 	cmd := exec.Command("go", append(args, ".")...)

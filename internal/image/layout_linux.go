@@ -42,6 +42,7 @@ const (
 	kindKeep  = 2 // store the result at opWant
 	kindFork  = 3 // in the child, go on at opWant
 	kindUntil = 4 // again until the result is opWant
+	kindRetry = 5 // go on if the result is opWant, again if it is EAGAIN
 
 	recordFailed = 1 // plan.Failed
 )
@@ -166,6 +167,8 @@ func (l *layout) condition(op *plan.Op) (kind byte, want uint64) {
 		return kindUntil, uint64(op.Want)
 	case op.Any:
 		return kindAny, 0
+	case op.Retry:
+		return kindRetry, uint64(op.Want)
 	}
 	return kindExact, uint64(op.Want)
 }

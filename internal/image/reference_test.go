@@ -125,6 +125,9 @@ func (r *reference) run(pc uint64) (code int64, err error) {
 			}
 			binary.LittleEndian.PutUint64(m, uint64(result))
 		case kind == kindExact && (result == want || tolerated):
+		case kind == kindRetry && result == -int64(unix.EAGAIN):
+			pc -= opSize
+		case kind == kindRetry && (result == want || tolerated):
 		case kind == kindUntil && result == want:
 		case kind == kindUntil && result >= 0:
 			pc -= opSize

@@ -59,7 +59,7 @@ func start(t testing.TB, image []byte, in *os.File) *process {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
-	p := &process{cmd: command(t, ctx, image)}
+	p := &process{cmd: command(ctx, t, image)}
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func start(t testing.TB, image []byte, in *os.File) *process {
 }
 
 // command returns the command that runs an image: out of a memfd, or by the emulator out of a file.
-func command(t testing.TB, ctx context.Context, image []byte) *exec.Cmd {
+func command(ctx context.Context, t testing.TB, image []byte) *exec.Cmd {
 	t.Helper()
 	if emulator() != "" {
 		path := filepath.Join(t.TempDir(), "image")

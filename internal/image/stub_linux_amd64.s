@@ -16,6 +16,7 @@
 #define SYS_write 1
 #define SYS_rt_sigreturn 15
 #define SYS_exit_group 231
+#define EAGAIN 11
 
 TEXT ·interpreter(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ $const_dataAddr, R12
@@ -37,6 +38,8 @@ again:
 	JEQ  exact
 	CMPL CX, $const_kindUntil
 	JEQ  until
+	CMPL CX, $const_kindRetry
+	JEQ  retry
 	TESTQ AX, AX
 	JLT  tolerate
 	JNE  next
@@ -59,6 +62,10 @@ until:
 	TESTQ AX, AX
 	JLT  fail
 	JMP  again
+
+retry:
+	CMPQ AX, $-EAGAIN
+	JEQ  again
 
 exact:
 	CMPQ AX, const_opWant(BX)

@@ -16,6 +16,7 @@
 #define SYS_write 64
 #define SYS_exit_group 94
 #define SYS_rt_sigreturn 139
+#define EAGAIN 11
 
 TEXT ·interpreter(SB), NOSPLIT|NOFRAME, $0-0
 	MOVD $const_dataAddr, R19
@@ -38,6 +39,8 @@ again:
 	BEQ   exact
 	CMP   $const_kindUntil, R9
 	BEQ   until
+	CMP   $const_kindRetry, R9
+	BEQ   retry
 	CMP   $0, R0
 	BLT   tolerate
 	BNE   next
@@ -59,6 +62,10 @@ until:
 	CMP $0, R0
 	BLT fail
 	B   again
+
+retry:
+	CMN $EAGAIN, R0 // compares with -EAGAIN
+	BEQ again
 
 exact:
 	CMP R10, R0

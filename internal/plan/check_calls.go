@@ -294,7 +294,7 @@ func (c *checker) result(call call) *Fault {
 			return c.fault(RuleMemory, "a result is kept at %d", op.KeepAt)
 		}
 	}
-	want := op.Want
+	var want int64
 	switch call.returns {
 	case known, unknowable:
 		return nil
@@ -302,8 +302,6 @@ func (c *checker) result(call call) *Fault {
 		want = c.lowest()
 	case length:
 		want = c.value(2)
-	default:
-		want = 0
 	}
 	if op.Want != want {
 		return c.fault(RuleResult, "%s is to return %d, not %d", op.Call.Name, op.Want, want)

@@ -54,14 +54,6 @@ func move(label, behind string) edit {
 	}
 }
 
-func all(edits ...edit) edit {
-	return func(p *Program) {
-		for _, e := range edits {
-			e(p)
-		}
-	}
-}
-
 // bytesOf returns the memory of an argument.
 func bytesOf(op *Op, arg int) []byte { return op.Call.Args[arg].Mem.Bytes }
 

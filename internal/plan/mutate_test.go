@@ -72,7 +72,7 @@ func TestCheckOfNothing(t *testing.T) {
 		"setgroups", "write", "read", "sendmsg", "wait4", "setsid", "umask", "clone3", "faccessat2", "execve", "exit_group", ""} {
 		for n := range 8 {
 			for _, arg := range []kernel.Arg{{}, {Value: -1}, {Value: 1 << 62}, {Mem: &kernel.Memory{}}, {Mem: kernel.Zeroed(1)},
-				{Mem: &kernel.Memory{Text: "x"}}, {Mem: kernel.Zeroed(64), Offset: 60}, {Mem: kernel.Zeroed(8), Offset: 1 << 62}} {
+				{Mem: &kernel.Memory{Text: "x"}}, {Mem: kernel.Zeroed(64), Offset: 60}, {Mem: kernel.Zeroed(8), Offset: 1 << 30}} {
 				for kind := range Kind(4) {
 					p := sample()
 					args := make([]kernel.Arg, n)
