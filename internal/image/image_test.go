@@ -239,3 +239,20 @@ func TestImageHoldsNothingOfTheCaller(t *testing.T) {
 		}
 	}
 }
+
+// All six arguments reach the kernel: the file, and where in it to begin, are the last two of mmap(2).
+func TestSixArgumentsArePassed(t *testing.T) {
+	const where, page = 0x20000000, 0x10000
+	mmap := func(offset int64) kernel.Call {
+		return number("mmap", where, page, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_FIXED, inFD, offset)
+	}
+	p := program(
+		op(mmap(1)).Fails(unix.EINVAL), // no multiple of a page
+		op(mmap(0)).Returns(where),
+		op(number("write", outFD, where, int64(len(input)))).Returns(int64(len(input))),
+		exit(0),
+	)
+	if got := run(t, p); got.exit != 0 || got.out != input {
+		t.Errorf("%s", got)
+	}
+}
