@@ -242,11 +242,12 @@ func TestImageHoldsNothingOfTheCaller(t *testing.T) {
 
 // All six arguments reach the kernel: the file, and where in it to begin, are the last two of mmap(2).
 func TestSixArgumentsArePassed(t *testing.T) {
-	const where, page = 0x20000000, 0x10000
+	const where, page, copyFD = 0x20000000, 0x10000, 9
 	mmap := func(offset int64) kernel.Call {
-		return number("mmap", where, page, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_FIXED, inFD, offset)
+		return number("mmap", where, page, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_FIXED, copyFD, offset)
 	}
 	p := program(
+		op(number("dup3", inFD, copyFD, 0)).Returns(copyFD),
 		op(mmap(1)).Fails(unix.EINVAL), // no multiple of a page
 		op(mmap(0)).Returns(where),
 		op(number("write", outFD, where, int64(len(input)))).Returns(int64(len(input))),
