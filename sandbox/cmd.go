@@ -25,13 +25,13 @@ type Cmd struct {
 	streams streams
 	began   time.Time
 	plan    *Plan
-	process *launch.Process
+	process *launch.Process // set once, by Start
 
-	stopOnce sync.Once
-	cause    Ending        // why the sandbox was ended; guarded by stopped
-	stopped  chan struct{} // closed once cause and force are set
-	force    *time.Timer
-	ended    chan struct{} // closed by Wait: nothing is left to watch
+	mu       sync.Mutex
+	cause    Ending          // why the sandbox was ended; 0 if it was not
+	running  *launch.Process // what stop ends; nil before the start
+	force    *time.Timer     // ends PID 1, if it does not end by itself
+	ended    chan struct{}   // closed by Wait: nothing is left to watch
 	watchers sync.WaitGroup
 	begun    bool // Start was called
 	waited   bool // Wait was called
@@ -40,7 +40,7 @@ type Cmd struct {
 // Command returns the Cmd that runs spec. If ctx ends before the command does, everything in the sandbox
 // is killed at once.
 func Command(ctx context.Context, spec Spec) *Cmd {
-	return &Cmd{ctx: ctx, spec: spec, stopped: make(chan struct{}), ended: make(chan struct{})}
+	return &Cmd{ctx: ctx, spec: spec, ended: make(chan struct{})}
 }
 
 // StdinPipe returns a pipe to the command's standard input. Wait closes it; a caller closes it earlier
@@ -129,6 +129,7 @@ func (c *Cmd) start() error {
 	if c.process, err = p.launch(c.ctx, files); err != nil {
 		return err
 	}
+	c.begin(c.process)
 	c.streams.copy()
 	c.watch()
 	return nil
@@ -171,14 +172,45 @@ func (c *Cmd) watch() {
 // killed. After that it is killed too, and what was used is not known.
 const stopGrace = time.Second
 
-// stop ends the sandbox for a reason; the first one counts.
+// stop ends the sandbox for a reason; the first one counts. Output may be too much before Start has
+// returned: what is not running yet is ended by begin.
 func (c *Cmd) stop(cause Ending) {
-	c.stopOnce.Do(func() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause == 0 {
 		c.cause = cause
-		c.force = time.AfterFunc(stopGrace, func() { _ = c.process.Kill() })
-		close(c.stopped)
-		_ = c.process.Signal(unix.SIGKILL) // it may have ended by itself
-	})
+		c.end()
+	}
+}
+
+// begin says that the sandbox runs.
+func (c *Cmd) begin(p *launch.Process) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running = p
+	if c.cause != 0 {
+		c.end()
+	}
+}
+
+// end ends what runs. c.mu is held.
+func (c *Cmd) end() {
+	if c.running == nil {
+		return
+	}
+	p := c.running
+	c.force = time.AfterFunc(stopGrace, func() { _ = p.Kill() })
+	_ = p.Signal(unix.SIGKILL) // it may have ended by itself
+}
+
+// over says that nothing runs any more, and returns why the sandbox was ended; 0 if it was not.
+func (c *Cmd) over() Ending {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.force != nil {
+		c.force.Stop()
+	}
+	return c.cause
 }
 
 // Wait waits for the end of the command and of everything else in the sandbox, and until all output was
@@ -193,12 +225,10 @@ func (c *Cmd) Wait() (*Result, error) {
 	c.waited = true
 	exit, err := c.process.Wait()
 	close(c.ended)
-	if c.reason() != 0 {
-		c.force.Stop()
-	}
 	copyErr := c.streams.finish()
 	c.watchers.Wait()
-	r, verdictErr := verdict(&exit, c.reason())
+	c.process.Close()
+	r, verdictErr := verdict(&exit, c.over())
 	r.Usage = usage(&exit, c.began, c.process.Started)
 	r.Enforced, r.Missing = c.plan.resolved.enforced, c.plan.resolved.missing
 	switch {
@@ -210,16 +240,6 @@ func (c *Cmd) Wait() (*Result, error) {
 		return &r, verdictErr
 	}
 	return &r, copyErr
-}
-
-// reason returns why the sandbox was ended; 0 if it was not.
-func (c *Cmd) reason() Ending {
-	select {
-	case <-c.stopped:
-		return c.cause
-	default:
-		return 0
-	}
 }
 
 // Signal sends a signal to the command, and to nothing else in the sandbox. os.ErrProcessDone says that

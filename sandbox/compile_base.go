@@ -41,6 +41,8 @@ func (c *compilation) compileRoot(b *plan.Builder) {
 	b.Call("make it the root", kernel.PivotRoot())
 	b.Call("take the host's tree away", kernel.UmountDetach("."))
 	b.Call("forget the way back", kernel.Chdir("/"))
+	// ".." of the root is what is mounted on top of it: nothing, or it would be another file system.
+	b.Open("check that nothing is above the root", kernel.Openat2(unix.AT_FDCWD, "..", ownDir, unix.RESOLVE_NO_XDEV))
 }
 
 // compileDev makes a minimal /dev out of the host's devices.
@@ -127,8 +129,8 @@ func (c *compilation) compileBase(b *plan.Builder) {
 	c.compileEtc(b)
 	makeDir(b, c.root, "/run")
 	variable := c.openNew(b, c.root, "/var")
-	b.Call("link /var/tmp to /tmp", kernel.Symlinkat("../tmp", variable, "tmp"))
-	b.Call("link /var/run to /run", kernel.Symlinkat("../run", variable, "run"))
+	b.Call("link /var/tmp to /tmp", kernel.Symlinkat("/tmp", variable, "tmp"))
+	b.Call("link /var/run to /run", kernel.Symlinkat("/run", variable, "run"))
 	tmp := makeFS(b, "/tmp", "tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, tmpfsOptions(DefaultTmpfsSize, "1777")...)
 	mountNew(b, "tmpfs", tmp, c.root, "/tmp")
 	options := append(tmpfsOptions(DefaultTmpfsSize, "0700"), option{"uid", strconv.Itoa(c.ids.uid)}, option{"gid", strconv.Itoa(c.ids.gid)})

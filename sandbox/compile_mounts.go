@@ -94,9 +94,10 @@ func (c *compilation) makeMount(b *plan.Builder, i int, m mount) (label string, 
 	return fmt.Sprintf("bind %s on %s", m.Source, m.Target), c.sources[i].fd
 }
 
-// compileFiles writes the Files of the Spec to a tmpfs of their own, on top of the host's root, where
-// nothing of it is seen once the new root is made. A single file can be mounted only from a file system
-// that is attached (open_tree(2)).
+// compileFiles writes the Files of the Spec to a tmpfs of their own. A single file can be mounted only from
+// a file system that is attached (open_tree(2)): this one is on top of the host's root for as long, and
+// taken off again. Left there it would come between the new root and the old, and the umount of the old
+// root would take this one instead.
 func (c *compilation) compileFiles(b *plan.Builder) {
 	const slack = 16 << 20 // room for directories' pages and for what a writable file grows by
 	size := int64(slack)
@@ -128,6 +129,8 @@ func (c *compilation) compileFiles(b *plan.Builder) {
 		b.Call(label+": restrict it", kernel.MountSetattr(tree, attrs, false))
 		c.sources[i] = source{fd: tree}
 	}
+	b.Call("go to the files", kernel.Fchdir(shelf))
+	b.Call("take the files off the root", kernel.UmountDetach("."))
 }
 
 // resolveTarget creates what is missing of a mount's target and returns a descriptor of it, and those
@@ -142,7 +145,7 @@ func (c *compilation) resolveTarget(b *plan.Builder, m mount) (dirs []int, targe
 	for _, part := range parts[:len(parts)-1] {
 		b.Call("create "+prefix+"/"+part, kernel.Mkdirat(parent, part, 0o755)).Tolerates("it may exist", unix.EEXIST)
 		prefix += "/" + part
-		parent = b.Open("open "+prefix, kernel.Openat2(c.root, prefix[1:], ownDir, resolve))
+		parent = b.Resolve("open "+prefix, kernel.Openat2(c.root, prefix[1:], ownDir, resolve))
 		dirs = append(dirs, parent)
 	}
 	last, how := parts[len(parts)-1], unix.O_PATH|unix.O_CLOEXEC
@@ -151,7 +154,7 @@ func (c *compilation) resolveTarget(b *plan.Builder, m mount) (dirs []int, targe
 		create, how = kernel.Mkdirat(parent, last, 0o755), ownDir
 	}
 	b.Call("create "+m.Target, create).Tolerates("it may exist", unix.EEXIST)
-	return dirs, b.Open("open "+m.Target, kernel.Openat2(c.root, m.Target[1:], how, resolve))
+	return dirs, b.Resolve("open "+m.Target, kernel.Openat2(c.root, m.Target[1:], how, resolve))
 }
 
 // octalMode returns mode as the mode option of tmpfs(5) takes it.

@@ -16,6 +16,13 @@ import (
 func (c *compilation) compileStub(b *plan.Builder) {
 	b.CloseFrom("close every descriptor that was not handed in", c.inherited)
 	b.Call("let every signal through", kernel.SetSignalMask())
+	// CLONE_CLEAR_SIGHAND and execve(2) reset what has a handler, and leave what is ignored.
+	act := kernel.Zeroed(kernel.SizeofSigaction)
+	for sig := unix.Signal(1); sig <= kernel.LastSignal; sig++ {
+		if sig != unix.SIGKILL && sig != unix.SIGSTOP {
+			b.Call("heed signals that the caller ignores", kernel.ResetSignal(sig, act))
+		}
+	}
 	b.Call("create files with the modes that are asked for", kernel.Umask(0)).ReturnsAny()
 	b.Call("close the report when the command is executed", kernel.SetCloseOnExec(c.report))
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -160,10 +159,7 @@ func (r *resolved) resolveRoot(spec *Spec, host *Host) error {
 	if spec.Root.Path == "" {
 		return nil
 	}
-	p, err := filepath.Abs(spec.Root.Path)
-	if err != nil {
-		return &SpecError{Field: "Root.Path", Reason: err.Error()}
-	}
+	p := spec.Root.Path
 	info, err := host.stat(p)
 	switch {
 	case err != nil:
@@ -190,12 +186,10 @@ func (r *resolved) resolveMounts(spec *Spec, host *Host) error {
 		}
 		resolved := mount{Mount: m, dir: m.Type != File}
 		if m.Type == Bind {
-			source, err := filepath.Abs(m.Source)
-			if err == nil {
-				resolved.Source = source
-				resolved.dir, err = isDir(host, source)
-			}
-			if err != nil {
+			// A relative source stays one: a directory above the working directory may be closed to
+			// the caller, and the set-up starts in the same one.
+			var err error
+			if resolved.dir, err = isDir(host, m.Source); err != nil {
 				faults = append(faults, &SpecError{Field: fmt.Sprintf("Mounts[%d].Source", i), Reason: err.Error()})
 			}
 		}
@@ -228,7 +222,7 @@ func (r *resolved) resolveFilters(spec *Spec, host *Host) error {
 
 // resolveEnforced completes the list of what holds the command.
 func (r *resolved) resolveEnforced(spec *Spec) {
-	r.enforce(IDMap, strings.TrimSpace(strings.ReplaceAll(r.ids.uids.String(), "\n", "; ")))
+	r.enforce(IDMap, strings.ReplaceAll(strings.TrimSpace(r.ids.uids.String()), "\n", "; "))
 	if r.newProc {
 		r.enforce(NewProc, "procfs of its own PID namespace")
 	}

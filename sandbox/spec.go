@@ -179,7 +179,9 @@ type Terminal struct {
 type Limits struct {
 	// WallTime is how long the command may take from its start, by the clock.
 	WallTime time.Duration
-	// CPUTime is how much time on processors all processes of the sandbox may use together.
+	// CPUTime is how much time on processors all processes of the sandbox may use together. It is
+	// sampled from the sandbox's own /proc: children that live shorter than some milliseconds, of a
+	// process that ignores SIGCHLD, escape it. WallTime holds those too.
 	CPUTime time.Duration
 
 	MemoryMax     int64     // bytes, memory.max of cgroup v2; swap is 0 unless MemorySwapMax
@@ -191,7 +193,8 @@ type Limits struct {
 	IOMax         []IOLimit // io.max
 
 	// OutputMax is how many bytes the command may write to each of Stdout and Stderr; one that is an
-	// *os.File is not counted. The run ends when there is more; what came before is kept.
+	// *os.File is not counted, and one writer for both is counted once. The run ends when there is
+	// more; what came before is kept.
 	OutputMax int64
 
 	// Rlimits are set for the command (setrlimit(2)), beside a core file size of 0. A hard limit

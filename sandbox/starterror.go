@@ -125,7 +125,8 @@ func remedy(op *plan.Op, cause error) string {
 		return "raise sysctl fs.mount-max"
 	case errors.Is(cause, syscall.EAGAIN) && op.Kind == plan.Fork:
 		return "raise RLIMIT_NPROC or pids.max"
-	case op.Call.Name == "openat2" && errors.Is(cause, syscall.ELOOP):
+	case op.Call.Name == "openat2" && errors.Is(cause, syscall.ELOOP),
+		errors.Is(cause, syscall.EINVAL) && (op.Label == stepMountDev || op.Label == stepMountProc):
 		return "a symbolic link stands where a directory must be"
 	case op.Call.Name == "prlimit64" && errors.Is(cause, syscall.EPERM):
 		return "a hard limit cannot be raised above the caller's"

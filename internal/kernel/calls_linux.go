@@ -142,7 +142,7 @@ func HandleSignal(sig unix.Signal, arch Arch) Call {
 		restart  = 0x10000000 // SA_RESTART, asm-generic/signal-defs.h
 		restorer = 0x04000000 // SA_RESTORER, asm/signal.h of x86: required there, unknown elsewhere
 	)
-	act := Zeroed(32)
+	act := Zeroed(SizeofSigaction)
 	act.Refs = []Ref{{Offset: 0}}
 	bits := uint64(restart)
 	if arch == AMD64 {
@@ -155,6 +155,17 @@ func HandleSignal(sig unix.Signal, arch Arch) Call {
 		{Mem: act, Text: "{sa_handler=&handler, sa_flags=SA_RESTART}"}, null(), num(8)}}
 }
 
+// ResetSignal gives a signal its default disposition. act is zeroed, and may be shared.
+func ResetSignal(sig unix.Signal, act *Memory) Call {
+	return Call{Name: "rt_sigaction", Args: []Arg{{Value: int64(sig), Show: showSignal}, {Mem: act, Text: "{sa_handler=SIG_DFL}"}, null(), num(8)}}
+}
+
+// SizeofSigaction is the size of the kernel's struct sigaction.
+const SizeofSigaction = 32
+
+// LastSignal is the highest signal, SIGRTMAX.
+const LastSignal = 64
+
 // SetSignalMask blocks no signal at all.
 func SetSignalMask() Call {
 	return Call{Name: "rt_sigprocmask", Args: []Arg{named(unix.SIG_SETMASK, "SIG_SETMASK"), {Mem: Zeroed(8), Text: "[]"}, null(), num(8)}}
@@ -162,7 +173,12 @@ func SetSignalMask() Call {
 
 func showSignal(a Arg) string { return signalName(unix.Signal(a.Value)) }
 
-func signalName(sig unix.Signal) string { return unix.SignalName(sig) }
+func signalName(sig unix.Signal) string {
+	if name := unix.SignalName(sig); name != "" {
+		return name
+	}
+	return fmt.Sprintf("%d", int(sig)) // a real-time signal
+}
 
 // Setsid starts a new session.
 func Setsid() Call { return Call{Name: "setsid"} }

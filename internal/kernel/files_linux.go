@@ -38,7 +38,7 @@ func Openat2(base int, path string, how int, resolve uint64) Call {
 func showOpenHow(a Arg) string {
 	return "{flags=" + openFlags(a.Mem.uint64(0)) + ", resolve=" + flags(a.Mem.uint64(16), []flag{
 		{unix.RESOLVE_IN_ROOT, "RESOLVE_IN_ROOT"}, {unix.RESOLVE_NO_MAGICLINKS, "RESOLVE_NO_MAGICLINKS"},
-		{unix.RESOLVE_NO_SYMLINKS, "RESOLVE_NO_SYMLINKS"},
+		{unix.RESOLVE_NO_SYMLINKS, "RESOLVE_NO_SYMLINKS"}, {unix.RESOLVE_NO_XDEV, "RESOLVE_NO_XDEV"},
 	}) + "}"
 }
 

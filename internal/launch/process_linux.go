@@ -17,6 +17,7 @@ type Process struct {
 	Started time.Time // when the command was executed
 
 	report   *report
+	early    *plan.Record // the end, if it was told before all of the start was
 	lifeline *os.File
 	extra    []*os.File // what the program sent along with the start
 
@@ -39,13 +40,21 @@ type Exit struct {
 	Ended time.Time
 }
 
+// take notes what init reported of the end.
+func (e *Exit) take(r *plan.Record) {
+	e.Reported, e.Status, e.Usage, e.Ended = true, r.Status, r.Usage, time.Now()
+}
+
 // ErrEnded says that there is no process left to signal.
 var ErrEnded = os.ErrProcessDone
 
-// Wait reads the end of the command, waits for the end of everything in the sandbox, and releases what
-// p holds. It must be called once.
+// Wait reads the end of the command and waits for the end of everything in the sandbox. It must be called
+// once, and Close after it.
 func (p *Process) Wait() (Exit, error) {
 	var exit Exit
+	if p.early != nil {
+		exit.take(p.early)
+	}
 	for {
 		record, fds, err := p.report.read()
 		if err != nil {
@@ -53,14 +62,13 @@ func (p *Process) Wait() (Exit, error) {
 		}
 		closeAll(fds)
 		if record.Kind == plan.Ended {
-			exit.Reported, exit.Status, exit.Usage, exit.Ended = true, record.Status, record.Usage, time.Now()
+			exit.take(&record)
 		}
 	}
 	status, usage, err := p.reap()
 	if exit.Ended.IsZero() {
 		exit.Ended = time.Now()
 	}
-	p.release()
 	if errors.Is(err, unix.ECHILD) {
 		// Somebody in this program waits for every child, or ignores SIGCHLD: what init reported stands.
 		return exit, nil
@@ -94,7 +102,7 @@ func (p *Process) PID() int {
 	return pidOf(p.command)
 }
 
-// Extra returns the files that the program sent along with the start. They are p's, and closed by Wait.
+// Extra returns the files that the program sent along with the start. They are p's, and closed by Close.
 func (p *Process) Extra() []*os.File { return p.extra }
 
 func send(pidfd int, sig unix.Signal) error {
@@ -120,6 +128,12 @@ func pidOf(pidfd int) int {
 // errLostPidfd is what it means that a pidfd was sent and did not arrive: the kernel drops descriptors
 // for which the receiver has no room (unix(7), SCM_RIGHTS).
 var errLostPidfd = fmt.Errorf("receive a pidfd: %w", unix.EMFILE)
+
+func (p *Process) hasInit() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.init >= 0
+}
 
 func (p *Process) adoptInit(pid int, fds []int) error {
 	p.mu.Lock()
@@ -157,7 +171,7 @@ func (p *Process) end() {
 func (p *Process) abandon() unix.WaitStatus {
 	p.end()
 	status, _, _ := p.reap()
-	p.release()
+	p.Close()
 	return status
 }
 
@@ -175,8 +189,8 @@ func (p *Process) reap() (unix.WaitStatus, unix.Rusage, error) {
 	return 0, usage, unix.ECHILD
 }
 
-// release closes every descriptor of p.
-func (p *Process) release() {
+// Close releases every descriptor of p. Nothing may use what Extra returned any more.
+func (p *Process) Close() {
 	if p.report != nil {
 		p.report.file.Close()
 	}

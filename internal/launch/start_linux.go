@@ -55,12 +55,12 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 	s := &start{cfg: cfg, p: &Process{init: -1, command: -1}}
 	defer s.closeTheirs()
 	if err := s.open(); err != nil {
-		s.p.release()
+		s.p.Close()
 		return nil, err
 	}
 	stub, err := s.execute()
 	if err != nil {
-		s.p.release()
+		s.p.Close()
 		return nil, err
 	}
 	s.closeTheirs() // so that the end of the program is the end of the report
@@ -166,13 +166,14 @@ func execute(f *os.File, files []*os.File) (*os.Process, error) {
 	})
 }
 
-// follow reads records up to the command's start.
+// follow reads records up to the command's start. Nothing orders the stub and init: that PID 1 exists may
+// be told last of all.
 func (s *start) follow() error {
 	if s.maps != nil {
 		defer s.maps.Close()
 	}
 	var failed *FailedError
-	for {
+	for s.p.Started.IsZero() || !s.p.hasInit() {
 		record, fds, err := s.p.report.read()
 		if err != nil {
 			if failed != nil {
@@ -180,32 +181,40 @@ func (s *start) follow() error {
 			}
 			return err
 		}
-		switch record.Kind {
-		case plan.Failed:
+		if record.Kind == plan.Failed {
 			failed = &FailedError{Index: record.Index, Result: record.Result}
 			closeAll(fds)
-		case plan.Cloned:
-			if err := s.p.adoptInit(record.PID, fds); err != nil {
-				return err
-			}
-			if err := s.mapIDs(record.PID); err != nil {
-				return err
-			}
-		case plan.Started:
-			if err := s.p.adoptCommand(fds); err != nil {
-				return err
-			}
-			if failed != nil {
-				failed.Notes = record.Notes
-				return failed
-			}
-			s.p.Started = time.Now()
-			return nil
-		default:
-			closeAll(fds)
-			return fmt.Errorf("record of kind %d before the start; this is our bug", record.Kind)
+			continue
+		}
+		if err := s.note(record, fds); err != nil {
+			return err
+		}
+		if failed != nil && record.Kind == plan.Started {
+			failed.Notes = record.Notes
 		}
 	}
+	if failed != nil {
+		return failed
+	}
+	return nil
+}
+
+// note takes what a record brings.
+func (s *start) note(record plan.Record, fds []int) error {
+	switch record.Kind {
+	case plan.Cloned:
+		if err := s.p.adoptInit(record.PID, fds); err != nil {
+			return err
+		}
+		return s.mapIDs(record.PID)
+	case plan.Started:
+		s.p.Started = time.Now()
+		return s.p.adoptCommand(fds)
+	case plan.Ended:
+		s.p.early = &record
+	}
+	closeAll(fds)
+	return nil
 }
 
 func (s *start) mapIDs(pid int) error {

@@ -114,8 +114,17 @@ type state struct {
 	done      facts
 	bounding  uint64 // capabilities that are dropped from the bounding set
 	umask     int64  // -1 is not known
-	top, cwd  int32  // the ops that opened the mount on top of the root, and the working directory
+	// The ops that opened the mount on top of the host's root, the one below that, and the working
+	// directory; -1 is none.
+	top, under, cwd int32
+	signals         uint64 // that are reset
 }
+
+// Working directories that no op has opened.
+const (
+	atStart = -1 // where the program was started
+	nowhere = -2 // in what was taken away
+)
 
 // facts is a set of things that have been done.
 type facts uint32
@@ -147,7 +156,8 @@ const (
 	didFork
 	didTell // the caller of what was forked
 	didExec
-	didKill // all that was left
+	didKill  // all that was left
+	didAbove // looked for what is above the root
 
 	// ofProcess are not handed on by a fork: what follows from them is, but each process must do its own.
 	ofProcess = didSession | didCapset | didFilter | didFork | didTell
@@ -177,7 +187,7 @@ func (c *checker) program() *Fault {
 	if f := c.header(); f != nil {
 		return f
 	}
-	c.state = state{process: Stub, fds: make([]descriptor, c.p.Inherited, c.p.Inherited+64), strangers: true, umask: -1, top: -1, cwd: -1}
+	c.state = state{process: Stub, fds: make([]descriptor, c.p.Inherited, c.p.Inherited+64), strangers: true, umask: -1, top: -1, under: -1, cwd: atStart}
 	for i := range c.fds {
 		c.fds[i] = descriptor{kind: inherited, op: -1}
 	}

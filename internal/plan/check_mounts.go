@@ -108,10 +108,10 @@ func (c *checker) moveMount() *Fault {
 		if path != "/" || how != unix.MOVE_MOUNT_F_EMPTY_PATH {
 			return c.fault(RulePath, "it looks %q up", path)
 		}
-		if c.has(didPivot) || !c.has(didPrivate) {
+		if c.has(didPivot) || !c.has(didPrivate) || c.under >= 0 {
 			return c.fault(RuleRoot, "a mount on top of the root comes at another time")
 		}
-		c.top = d.op
+		c.under, c.top = c.top, d.op
 		return nil
 	case !c.has(didHome):
 		return c.fault(RuleRoot, "it is still there")
@@ -169,8 +169,8 @@ func (c *checker) pivotRoot() *Fault {
 	if c.text(0) != "." || c.text(1) != "." {
 		return c.fault(RulePath, "pivot_root(%q, %q)", c.text(0), c.text(1))
 	}
-	if c.process != Init || c.top < 0 || c.cwd != c.top || c.has(didPivot) {
-		return c.fault(RuleRoot, "the working directory is not the mount on top of the root")
+	if c.process != Init || c.top < 0 || c.under >= 0 || c.cwd != c.top || c.has(didPivot) {
+		return c.fault(RuleRoot, "the working directory is not the one mount on top of the root")
 	}
 	c.done |= didPivot
 	return nil
@@ -179,6 +179,11 @@ func (c *checker) pivotRoot() *Fault {
 func (c *checker) umount() *Fault {
 	if c.text(0) != "." || c.value(1) != unix.MNT_DETACH {
 		return c.fault(RulePath, "umount2(%q)", c.text(0))
+	}
+	if !c.has(didPivot) && c.top >= 0 && c.cwd == c.top {
+		// What is on top of the root is taken off again; the program must not stay in it.
+		c.top, c.under, c.cwd = c.under, -1, nowhere
+		return nil
 	}
 	// "." is the old root only as long as nothing was done since it was put there.
 	if !c.has(didPivot) || c.has(didDetach) || c.p.Ops[c.i-1].Call.Name != "pivot_root" {

@@ -58,6 +58,12 @@ func (c *checker) openat2() *Fault {
 		bounded = bounded && (resolve&unix.RESOLVE_IN_ROOT != 0 ||
 			resolve&unix.RESOLVE_NO_SYMLINKS != 0 && isBelow(path))
 	}
+	if base == cwd && path == ".." && resolve == unix.RESOLVE_NO_XDEV {
+		bounded = true // it stays in the file system
+		if c.has(didHome) {
+			c.done |= didAbove
+		}
+	}
 	switch {
 	case !c.has(didHome):
 		return c.fault(RuleHostPath, "%q is opened", path)
@@ -121,7 +127,7 @@ func (c *checker) openTree() *Fault {
 		if c.has(didPivot) {
 			return c.fault(RulePath, "open_tree(%q) may follow a link", path)
 		}
-		if len(path) == 0 || path[0] != '/' {
+		if len(path) == 0 || path[0] != '/' && c.cwd != atStart {
 			return c.fault(RuleHostPath, "open_tree(%q) depends on the working directory", path)
 		}
 		if !c.has(didPrivate) {

@@ -70,8 +70,8 @@ func (c *checker) beforeInit(flags, signal uint64) *Fault {
 		return c.fault(RuleStrangers, "PID 1 would have them")
 	case flags&^initMay != initFlags || signal != 0:
 		return c.fault(RuleNamespaces, "flags %#x, signal %d", flags, signal)
-	case !c.has(didSignals):
-		return c.fault(RuleNamespaces, "the caller's signal mask")
+	case !c.has(didSignals) || c.signals != allSignals:
+		return c.fault(RuleNamespaces, "the caller's signal mask, or signals that it ignores: %#x", allSignals&^c.signals)
 	}
 	return nil
 }
@@ -85,7 +85,7 @@ func (c *checker) beforeCommand(flags, signal uint64) *Fault {
 		return c.fault(RuleIdentity, "they are still the caller's")
 	case !c.has(didLook) || c.fds[c.p.Lifeline].kind != inherited:
 		return c.fault(RuleLifeline, "it does not watch the lifeline")
-	case !c.has(didPrivate | didPivot | didDetach | didHome):
+	case !c.has(didPrivate | didPivot | didDetach | didHome | didAbove):
 		return c.fault(RuleRoot, "it is still there")
 	case c.p.Ops[c.top].Call.Name == "fsmount" && !c.has(didSeal):
 		return c.fault(RuleSeal, "it can be written")

@@ -156,6 +156,7 @@ var breaks = []struct {
 	{RuleNamespaces, "shared descriptors", with("fork init", func(op *Op) { bytesOf(op, 0)[1] |= unix.CLONE_FILES >> 8 })},
 	{RuleNamespaces, "handlers of the caller", with("fork init", func(op *Op) { bytesOf(op, 0)[4] = 0 })},
 	{RuleNamespaces, "signals of the caller", without("reset signals")},
+	{RuleNamespaces, "a signal that the caller ignores", without("default 1")},
 	{RuleIdentity, "no map", without("write uid_map")},
 	{RuleIdentity, "setgroups is not denied", without("write setgroups")},
 	{RuleIdentity, "another group map", with("open gid_map", func(op *Op) {
@@ -169,7 +170,10 @@ var breaks = []struct {
 	{RuleLifeline, "the lifeline is closed", after("open proc to watch", kernel.Close(sampleLifeline))},
 	{RuleHostPath, "a file of the host", instead("open gid_map", kernel.Openat(unix.AT_FDCWD, "/etc/shadow", unix.O_WRONLY|unix.O_CLOEXEC, 0))},
 	{RuleHostPath, "a file of the host by openat2", instead("open usr", kernel.Openat2(unix.AT_FDCWD, "/usr", ownDir, unix.RESOLVE_NO_SYMLINKS))},
-	{RuleHostPath, "a tree by the working directory", instead("open usr", kernel.OpenTree(unix.AT_FDCWD, "usr"))},
+	{RuleHostPath, "a tree by a working directory that is not the caller's", func(p *Program) {
+		after("go to root", kernel.OpenTree(unix.AT_FDCWD, "usr"))(p)
+		p.Ops[find(p, "new")].Want = contextFD
+	}},
 	{RuleHostPath, "a directory of the host", after("restrict usr", kernel.Mkdirat(usrFD, "x", 0o755))},
 	{RulePath, "a directory by path", instead("make usr", kernel.Mkdirat(unix.AT_FDCWD, "/usr", 0o755))},
 	{RulePath, "two components", instead("make usr", kernel.Mkdirat(rootFD, "usr/x", 0o755))},
@@ -206,7 +210,13 @@ var breaks = []struct {
 	{RuleRoot, "the host's root stays", without("pivot")},
 	{RuleRoot, "the host's tree stays", without("detach")},
 	{RuleRoot, "something between", move("go home", "pivot")},
-	{RuleRoot, "no way home", without("go home")},
+	{RuleHostPath, "no way home", without("go home")},
+	{RuleRoot, "no look at what is above the root", func(p *Program) { replace(p, find(p, "look above"), 2) }},
+	{RuleRoot, "something between the roots", func(p *Program) {
+		// The umount after the pivot would take the shelf, and leave the host's root.
+		i := find(p, "root on top")
+		replace(p, i, 0, &Op{Process: Init, Label: "shelf on top", Call: kernel.MoveMountOnRoot(procFD)})
+	}},
 	{RuleRoot, "attached too early", move("attach usr", "go to root")},
 	{RuleSeal, "a writable root", without("seal")},
 	{RuleSeal, "another read-only mount", with("seal", func(op *Op) { op.Call.Args[0].Value = procFD })},

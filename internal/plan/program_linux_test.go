@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +31,11 @@ func sample() *Program {
 	b := NewBuilder(5)
 	b.CloseFrom("close strangers", 5)
 	b.Call("reset signals", kernel.SetSignalMask())
+	for sig := unix.Signal(1); sig <= kernel.LastSignal; sig++ {
+		if sig != unix.SIGKILL && sig != unix.SIGSTOP {
+			b.Call("default "+strconv.Itoa(int(sig)), kernel.ResetSignal(sig, kernel.Zeroed(kernel.SizeofSigaction)))
+		}
+	}
 	b.Call("umask", kernel.Umask(0)).ReturnsAny()
 	b.Call("close report on exec", kernel.SetCloseOnExec(sampleReport))
 	flags := kernel.CloneFlags(unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWNET | unix.CLONE_PARENT | unix.CLONE_CLEAR_SIGHAND)
@@ -83,6 +89,7 @@ func sampleMounts(b *Builder) {
 	b.Call("pivot", kernel.PivotRoot())
 	b.Call("detach", kernel.UmountDetach("."))
 	b.Call("go home", kernel.Chdir("/"))
+	b.Close(b.Open("look above", kernel.Openat2(unix.AT_FDCWD, "..", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, unix.RESOLVE_NO_XDEV)))
 	b.Call("make usr", kernel.Mkdirat(root, "usr", 0o755))
 	b.Call("attach usr", kernel.MoveMountAt(usr, root, "usr"))
 	b.Call("make null", kernel.Mknodat(root, "null", 0o644))
