@@ -47,8 +47,14 @@ func (c *compilation) compileRoot(b *plan.Builder) {
 
 // compileDev makes a minimal /dev out of the host's devices.
 func (c *compilation) compileDev(b *plan.Builder) {
-	c.dev = makeFS(b, "/dev", "tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, tmpfsOptions(devSize, "0755")...)
-	c.mountOnRoot(b, "tmpfs", c.dev, "dev")
+	if c.rootTree == nil {
+		// A directory of the root, which is read-only in the end, is as good as a mount of its own, and
+		// takes less time to make and to remove.
+		c.dev = c.openNew(b, c.root, "/dev")
+	} else {
+		c.dev = makeFS(b, "/dev", "tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, tmpfsOptions(devSize, "0755")...)
+		c.mountOnRoot(b, "tmpfs", c.dev, "dev")
+	}
 	for _, d := range c.devices {
 		b.Call("restrict "+d.entry.path, kernel.MountSetattr(d.fd, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, false))
 		attach(b, d, c.dev)
@@ -62,7 +68,9 @@ func (c *compilation) compileDev(b *plan.Builder) {
 	mountNew(b, "devpts", pts, c.dev, "/dev/pts")
 	shm := makeFS(b, "/dev/shm", "tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, tmpfsOptions(shmSize, "1777")...)
 	mountNew(b, "tmpfs", shm, c.dev, "/dev/shm")
-	b.Call("make /dev read-only", kernel.MountSetattr(c.dev, unix.MOUNT_ATTR_RDONLY, false))
+	if c.rootTree != nil {
+		b.Call("make /dev read-only", kernel.MountSetattr(c.dev, unix.MOUNT_ATTR_RDONLY, false))
+	}
 }
 
 // makeProcs makes every /proc while the host's can still be seen: the kernel gives a new one only to

@@ -5,6 +5,7 @@ package sandbox
 import (
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/moby/sys/capability"
 	"golang.org/x/sys/unix"
@@ -28,9 +29,7 @@ func (c *compilation) compileSystem(b *plan.Builder) {
 // compileConfine takes from init what neither it nor the command, which inherits this, will need. The
 // capabilities stay until each has taken its IDs.
 func (c *compilation) compileConfine(b *plan.Builder) {
-	for capNumber := 0; capNumber <= c.facts.LastCap; capNumber++ {
-		b.Call(fmt.Sprintf("drop %s from the bounding set", capName(capNumber)), kernel.Prctl(unix.PR_CAPBSET_DROP, capNumber))
-	}
+	b.Append(dropFromBoundingSet()[:c.facts.LastCap+1])
 	b.Call("forbid gaining privileges", kernel.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1))
 	// Without this the command, which has the same ID, could trace init and read its memory (ptrace(2)).
 	b.Call("keep PID 1 out of the command's reach", kernel.Prctl(unix.PR_SET_DUMPABLE, 0))
@@ -40,12 +39,20 @@ func (c *compilation) compileConfine(b *plan.Builder) {
 	}
 }
 
-func capName(n int) string {
-	if n < len(capability.ListKnown()) {
-		return "CAP_" + strings.ToUpper(capability.Cap(n).String())
-	}
-	return fmt.Sprintf("capability %d", n)
-}
+// dropFromBoundingSet returns an op for each bit of a capability set. They are the same in every program.
+var dropFromBoundingSet = sync.OnceValue(func() []*plan.Op {
+	const bits = 64
+	known := len(capability.ListKnown())
+	return plan.Ops(plan.Init, func(b *plan.Builder) {
+		for n := range bits {
+			name := fmt.Sprintf("capability %d", n)
+			if n < known {
+				name = "CAP_" + strings.ToUpper(capability.Cap(n).String())
+			}
+			b.Call("drop "+name+" from the bounding set", kernel.Prctl(unix.PR_CAPBSET_DROP, n))
+		}
+	})
+})
 
 // compileInitConfine leaves PID 1 with nothing but the calls that it waits and reports with.
 func (c *compilation) compileInitConfine(b *plan.Builder) {

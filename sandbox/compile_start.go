@@ -4,6 +4,7 @@ package sandbox
 
 import (
 	"fmt"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -16,16 +17,23 @@ import (
 func (c *compilation) compileStub(b *plan.Builder) {
 	b.CloseFrom("close every descriptor that was not handed in", c.inherited)
 	b.Call("let every signal through", kernel.SetSignalMask())
-	// CLONE_CLEAR_SIGHAND and execve(2) reset what has a handler, and leave what is ignored.
-	act := kernel.Zeroed(kernel.SizeofSigaction)
-	for sig := unix.Signal(1); sig <= kernel.LastSignal; sig++ {
-		if sig != unix.SIGKILL && sig != unix.SIGSTOP {
-			b.Call("heed signals that the caller ignores", kernel.ResetSignal(sig, act))
-		}
-	}
+	b.Append(resetSignals())
 	b.Call("create files with the modes that are asked for", kernel.Umask(0)).ReturnsAny()
 	b.Call("close the report when the command is executed", kernel.SetCloseOnExec(c.report))
 }
+
+// resetSignals returns the ops that reset what CLONE_CLEAR_SIGHAND and execve(2) leave: signals that the
+// caller ignores. They are the same in every program.
+var resetSignals = sync.OnceValue(func() []*plan.Op {
+	return plan.Ops(plan.Stub, func(b *plan.Builder) {
+		act := kernel.Zeroed(kernel.SizeofSigaction)
+		for sig := unix.Signal(1); sig <= kernel.LastSignal; sig++ {
+			if sig != unix.SIGKILL && sig != unix.SIGSTOP {
+				b.Call("heed signals that the caller ignores", kernel.ResetSignal(sig, act))
+			}
+		}
+	})
+})
 
 func (c *compilation) compileStubEnd(b *plan.Builder, pidfd int) {
 	b.Call("tell the caller of PID 1", kernel.SendFDs(c.report, c.cloned, "cloned", pidfd)).Returns(int64(len(c.cloned.Bytes)))

@@ -58,7 +58,10 @@ func TestRefusalsOfHostsAreTold(t *testing.T) {
 }
 
 func TestRemediesNameTheirStep(t *testing.T) {
-	p := zeroPlan(t)
+	p, err := Compile(Spec{Args: []string{"true"}, Root: Root{Path: "/"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for label, errno := range map[string]syscall.Errno{stepMountDev: syscall.ENOENT, stepMountProc: syscall.ENOTDIR} {
 		i := stepIndex(t, p, label)
 		err := p.startError(context.Background(), &launch.FailedError{Index: i, Result: -int64(errno)})

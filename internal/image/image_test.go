@@ -248,7 +248,7 @@ func TestSixArgumentsArePassed(t *testing.T) {
 	}
 	p := program(
 		op(number("dup3", inFD, copyFD, 0)).Returns(copyFD),
-		op(kernel.Close(inFD)), // or a missing argument would be the right one
+		op(kernel.Close(inFD)),         // or a missing argument would be the right one
 		op(mmap(1)).Fails(unix.EINVAL), // no multiple of a page
 		op(mmap(0)).Returns(where),
 		op(number("write", outFD, where, int64(len(input)))).Returns(int64(len(input))),

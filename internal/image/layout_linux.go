@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -64,12 +65,28 @@ const (
 // layout places memory in the data segment.
 type layout struct {
 	arch    kernel.Arch
-	handler uint64                    // the address of the signal handler
-	file    []byte                    // up to dataOffset still empty
+	handler uint64 // the address of the signal handler
+	file    []byte // up to dataOffset still empty
+	*tables
+	depth int   // of place
+	err   error // the first of place
+}
+
+// tables is what a layout looks up. It takes as much memory as the rest of an image, and is used again.
+type tables struct {
 	at      map[*kernel.Memory]uint64 // the address of what has been placed
-	numbers map[string]uint32
-	depth   int   // of place
-	err     error // the first of place
+	numbers map[string]uint32         // of system calls
+}
+
+var tablePool = sync.Pool{New: func() any {
+	return &tables{at: map[*kernel.Memory]uint64{}, numbers: map[string]uint32{}}
+}}
+
+// release forgets everything: what a program points to may be secret, and must not be kept alive.
+func (t *tables) release() {
+	clear(t.at)
+	clear(t.numbers)
+	tablePool.Put(t)
 }
 
 // dataSegment encodes p behind the dataOffset bytes of the file that it returns. It establishes that
@@ -80,11 +97,10 @@ func dataSegment(p *plan.Program, handler uint64) ([]byte, error) {
 	}
 	const memory = 24 << 10 // about what the ops of a zero Spec point to
 	l := &layout{
-		arch: p.Arch, handler: handler,
-		file:    make([]byte, opOffset(len(p.Ops)), opOffset(len(p.Ops))+memory),
-		at:      make(map[*kernel.Memory]uint64, 2*len(p.Ops)),
-		numbers: make(map[string]uint32, 64),
+		arch: p.Arch, handler: handler, tables: tablePool.Get().(*tables),
+		file: make([]byte, opOffset(len(p.Ops)), opOffset(len(p.Ops))+memory),
 	}
+	defer l.release()
 	binary.LittleEndian.PutUint64(l.file[dataOffset+headerReport:], uint64(p.Report))
 	binary.LittleEndian.PutUint64(l.file[dataOffset+headerLifeline:], uint64(p.Lifeline))
 	for i, op := range p.Ops {

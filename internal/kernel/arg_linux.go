@@ -42,9 +42,12 @@ func dir(fd int) Arg {
 // text is a NUL-terminated string.
 func text(s string) Arg { return Arg{Mem: cstring(s), Show: showString} }
 
+// empty is the empty string. Nobody writes to it: programs get copies.
+var empty = Zeroed(1)
+
 func cstring(s string) *Memory {
 	if s == "" {
-		return Zeroed(1)
+		return empty
 	}
 	return &Memory{Text: s}
 }

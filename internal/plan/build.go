@@ -35,13 +35,25 @@ func NewBuilder(inherited int) *Builder {
 // Call appends a call that must return 0.
 func (b *Builder) Call(label string, c kernel.Call) *Op {
 	if len(b.slab) == cap(b.slab) {
-		const some = 64 // of the ops of a process; one allocation for each op costs more than the rest of it
-		b.slab = make([]Op, 0, some)
+		// One allocation for each op would cost more than the rest of it.
+		const least, most = 12, 48
+		b.slab = make([]Op, 0, min(max(2*cap(b.slab), least), most))
 	}
 	b.slab = append(b.slab, Op{Kind: Call, Process: b.process, Label: label, Call: c})
 	op := &b.slab[len(b.slab)-1]
 	b.ops = append(b.ops, op)
 	return op
+}
+
+// Append appends ops that were made before, by Ops. They are shared, so that nobody may change them.
+func (b *Builder) Append(ops []*Op) { b.ops = append(b.ops, ops...) }
+
+// Ops returns what build appends for a process, to be appended to many programs. It may neither open nor
+// close descriptors.
+func Ops(process Process, build func(*Builder)) []*Op {
+	b := &Builder{process: process, fds: descriptors{}}
+	build(b)
+	return b.ops
 }
 
 // Returns sets the result that the call must have.

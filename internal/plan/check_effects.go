@@ -32,6 +32,7 @@ type descriptor struct {
 	closeOnExec bool // set by fcntl; what Check wants of the others is that they are closed
 	restricted  bool // a mount: it has the attributes that it must
 	attached    bool
+	own         bool  // resolved: a directory of a mount of ours, with no link on the way
 	sized       uint8 // a tmpfs in the making: its bounds that are set
 	op          int32 // that opened it, -1 is none
 	onWrite     facts // what a write to it does

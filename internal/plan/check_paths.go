@@ -72,7 +72,8 @@ func (c *checker) openat2() *Fault {
 	case flags&(unix.O_CREAT|unix.O_TRUNC) != 0 || flags&(unix.O_PATH|unix.O_DIRECTORY) == 0:
 		return c.fault(RulePath, "openat2(%q) does more than find it", path)
 	}
-	return c.open(descriptor{kind: resolved})
+	own := base != cwd && (c.at(0).kind == ownMount || c.at(0).own) && resolve&unix.RESOLVE_NO_SYMLINKS != 0 && isComponent(path)
+	return c.open(descriptor{kind: resolved, own: own})
 }
 
 // isBelow reports whether a path without links in it stays below where it starts.
@@ -139,7 +140,7 @@ func (c *checker) openTree() *Fault {
 		return c.fault(RulePath, "open_tree(%q) has more than one component", path)
 	}
 	d := c.at(0)
-	if d.kind != ownMount {
+	if d.kind != ownMount && !d.own {
 		return c.fault(RulePath, "open_tree(%q) may follow a link of a tree that is not the sandbox's own", path)
 	}
 	// A copy of what was attached has its attributes.

@@ -31,6 +31,9 @@ type Facts struct {
 	ProcCovered []string
 }
 
+// maxCap is the highest capability that a set has room for (capabilities(7)).
+const maxCap = 63
+
 // Entry is a file of the host.
 type Entry struct {
 	Path string // absolute
@@ -68,7 +71,7 @@ func Read(root string) (*Facts, error) {
 	if f.Caller, err = caller(root); err != nil {
 		return nil, err
 	}
-	f.LastCap = readInt(filepath.Join(root, "/proc/sys/kernel/cap_last_cap"), unix.CAP_LAST_CAP)
+	f.LastCap = min(max(readInt(filepath.Join(root, "/proc/sys/kernel/cap_last_cap"), unix.CAP_LAST_CAP), 0), maxCap)
 	f.Namespaces = names(filepath.Join(root, "/proc/self/ns"))
 	for _, path := range topLevel {
 		f.System = appendEntry(f.System, root, path, true)
