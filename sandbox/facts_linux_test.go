@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -131,7 +132,8 @@ func shell(t testing.TB, change func(*Spec), script string) string {
 }
 
 func stderrOf(err error) []byte {
-	if exit, ok := err.(*ExitError); ok {
+	var exit *ExitError
+	if errors.As(err, &exit) {
 		return exit.Stderr
 	}
 	return nil

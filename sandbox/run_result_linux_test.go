@@ -160,11 +160,11 @@ func TestMissingLoaderIsErrNoInterpreter(t *testing.T) {
 	for _, e := range []string{"proc/", "dev/", "prog"} {
 		addTo(t, root, e)
 	}
-	real, err := filepath.EvalSymlinks("/usr/bin/true")
+	program, err := filepath.EvalSymlinks("/usr/bin/true")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = Run(t.Context(), Spec{Args: []string{"/prog"}, Root: Root{Path: root}, Mounts: []Mount{{Source: real, Target: "/prog"}}})
+	_, err = Run(t.Context(), Spec{Args: []string{"/prog"}, Root: Root{Path: root}, Mounts: []Mount{{Source: program, Target: "/prog"}}})
 	if !errors.Is(err, ErrNoInterpreter) {
 		t.Errorf("%v, want ErrNoInterpreter", err)
 	}

@@ -141,7 +141,7 @@ func run(arg string) (string, error) {
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return string(out), fmt.Errorf("%v %s", err, exit.Stderr)
+		return string(out), fmt.Errorf("%w %s", err, exit.Stderr)
 	}
 	return string(out), err
 }
