@@ -103,6 +103,9 @@ func (c *Cmd) Start() error {
 	if c.begun {
 		return errors.New("sandbox: Start was called before")
 	}
+	if c.ctx == nil {
+		return errors.New("sandbox: Start of a Cmd that was not made by Command, or with a nil Context")
+	}
 	c.begun = true
 	err := c.start()
 	c.streams.closeOurs()
@@ -200,7 +203,9 @@ func (c *Cmd) end() {
 	}
 	p := c.running
 	c.force = time.AfterFunc(stopGrace, func() { _ = p.Kill() })
-	_ = p.Signal(unix.SIGKILL) // it may have ended by itself
+	if err := p.Signal(unix.SIGKILL); err != nil && !errors.Is(err, launch.ErrEnded) {
+		_ = p.Kill() // the host hides the command, in a /proc with hidepid: end all, and count nothing
+	}
 }
 
 // over says that nothing runs any more, and returns why the sandbox was ended; 0 if it was not.

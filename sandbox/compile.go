@@ -16,7 +16,7 @@ func compile(r *resolved) *plan.Program {
 	stub := plan.NewBuilder(c.inherited)
 
 	c.compileStub(stub)
-	pidfd := stub.Fork("start PID 1 in namespaces of its own", kernel.CloneFlags(r.namespaces|unix.CLONE_PARENT|unix.CLONE_CLEAR_SIGHAND), c.cloned, plan.Init, func(b *plan.Builder) {
+	stub.Fork("start PID 1 in namespaces of its own", kernel.CloneFlags(r.namespaces|unix.CLONE_PARENT|unix.CLONE_CLEAR_SIGHAND), c.cloned, plan.Init, func(b *plan.Builder) {
 		c.compileMaps(b)
 		c.compileSources(b)
 		c.compileIdentity(b)
@@ -28,7 +28,7 @@ func compile(r *resolved) *plan.Program {
 		c.compileSeal(b)
 		c.compileSystem(b)
 		c.compileConfine(b)
-		c.pidfd = b.Fork("start PID 2 for the command", unix.CLONE_VM|unix.CLONE_VFORK|unix.CLONE_CLEAR_SIGHAND, c.started, plan.Command, func(b *plan.Builder) {
+		b.Fork("start PID 2 for the command", unix.CLONE_VM|unix.CLONE_VFORK|unix.CLONE_CLEAR_SIGHAND, c.started, plan.Command, func(b *plan.Builder) {
 			c.compileSession(b)
 			c.compileLimits(b)
 			c.compileDir(b)
@@ -41,7 +41,7 @@ func compile(r *resolved) *plan.Program {
 		c.compileInitConfine(b)
 		c.compileReap(b)
 	})
-	c.compileStubEnd(stub, pidfd)
+	c.compileStubEnd(stub)
 
 	return c.program(stub)
 }
@@ -62,7 +62,6 @@ type compilation struct {
 	root     int            // descriptor of the new root, once it is one
 	dev      int            // descriptor of the sandbox's /dev
 	proc     int            // descriptor of the sandbox's /proc
-	pidfd    int            // of the command
 }
 
 // stdio counts the standard streams.

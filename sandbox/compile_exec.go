@@ -74,11 +74,13 @@ func (c *compilation) compileExec(b *plan.Builder) {
 // ends, but counts what they used for nobody (zap_pid_ns_processes in kernel/pid_namespace.c). The
 // report of the end says that nothing runs any more.
 func (c *compilation) compileReap(b *plan.Builder) {
-	fds := []int{c.pidfd}
+	// No descriptor is sent but where it is needed: those of one user that are on their way count
+	// together, so that any sandbox could keep others from sending one (ETOOMANYREFS, unix(7)).
+	tell := kernel.Write(c.report, c.started, "started")
 	if c.watchCPU {
-		fds = append(fds, c.proc)
+		tell = kernel.SendFDs(c.report, c.started, "started", c.proc)
 	}
-	b.Call("tell the caller of the start", kernel.SendFDs(c.report, c.started, "started", fds...)).Returns(int64(len(c.started.Bytes)))
+	b.Call("tell the caller of the start", tell).Returns(int64(len(c.started.Bytes)))
 	b.Until("reap until PID 2 ends", kernel.Wait4(c.ended, plan.RecordStatus, plan.RecordUsage), 2)
 	b.Call("kill what is left", kernel.KillAll()).Tolerates("PID 2 may be the last", unix.ESRCH)
 	left := plan.NewRecord(plan.Ended, 0) // not told: the caller asks the kernel for the sum

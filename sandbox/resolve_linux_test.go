@@ -104,11 +104,15 @@ func TestVerdict(t *testing.T) {
 
 func TestUsageIsInTheUnitsOfTheResult(t *testing.T) {
 	began := time.Unix(100, 0)
-	exit := launch.Exit{Ended: began.Add(3 * time.Second)}
+	exit := launch.Exit{Ended: began.Add(3 * time.Second), Counted: true}
 	exit.Usage.Utime = unix.NsecToTimeval(int64(2 * time.Second))
 	exit.Usage.Maxrss = 5
 	u := usage(&exit, began, began.Add(time.Second))
 	if u.Setup != time.Second || u.Wall != 2*time.Second || u.User != 2*time.Second || u.MemoryPeak != 5<<10 || u.PidsPeak != -1 {
 		t.Errorf("usage = %+v", u)
+	}
+	exit.Counted = false
+	if u := usage(&exit, began, began.Add(time.Second)); u.User != -1 || u.System != -1 || u.MemoryPeak != -1 {
+		t.Errorf("usage of a sandbox whose PID 1 was killed = %+v, want -1", u)
 	}
 }

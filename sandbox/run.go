@@ -75,6 +75,9 @@ func (p *Plan) launch(ctx context.Context, files []*os.File) (*launch.Process, e
 		return nil, &OpError{Index: -1, Op: "build the set-up image", Err: err}
 	}
 	cfg := launch.Config{Image: img, Files: files, Scratch: os.TempDir()}
+	if p.resolved.watchCPU {
+		cfg.Extra = 1
+	}
 	if i := p.resolved.ids; i.byCaller {
 		cfg.MapIDs = func(pid int) error { return idmap.Apply(pid, i.uids, i.gids, false) }
 	}
@@ -85,16 +88,15 @@ func (p *Plan) launch(ctx context.Context, files []*os.File) (*launch.Process, e
 	return process, nil
 }
 
-// usage completes a Usage.
+// usage completes a Usage. What the kernel has counted for nobody is not known.
 func usage(exit *launch.Exit, began, started time.Time) Usage {
-	return Usage{
-		Wall:       exit.Ended.Sub(started),
-		Setup:      started.Sub(began),
-		User:       time.Duration(exit.Usage.Utime.Nano()),
-		System:     time.Duration(exit.Usage.Stime.Nano()),
-		MemoryPeak: int64(exit.Usage.Maxrss) << 10, // getrusage(2): kilobytes
-		PidsPeak:   -1,
+	u := Usage{Wall: exit.Ended.Sub(started), Setup: started.Sub(began), User: -1, System: -1, MemoryPeak: -1, PidsPeak: -1}
+	if exit.Counted {
+		u.User = time.Duration(exit.Usage.Utime.Nano())
+		u.System = time.Duration(exit.Usage.Stime.Nano())
+		u.MemoryPeak = int64(exit.Usage.Maxrss) << 10 // getrusage(2): kilobytes
 	}
+	return u
 }
 
 // verdict tells how a command ended, from what its init reported and what this library did to it.

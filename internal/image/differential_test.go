@@ -149,7 +149,7 @@ func (g *generator) call() (kernel.Call, int64) {
 	case 10:
 		if g.forks < maxForks {
 			g.forks++
-			return kernel.Clone3(unix.CLONE_VM|unix.CLONE_VFORK|unix.CLONE_CLEAR_SIGHAND, g.scratch, 4, 8), 0
+			return kernel.Clone3(unix.CLONE_VM|unix.CLONE_VFORK|unix.CLONE_CLEAR_SIGHAND, g.scratch, 4), 0
 		}
 	case 11:
 		if g.forks > 0 && g.forks < maxForks {
@@ -190,7 +190,7 @@ func agree(t testing.TB, p *plan.Program) bool {
 // user-mode emulator answer with ENOSYS.
 func canFork(t testing.TB) bool {
 	t.Helper()
-	fork := op(kernel.Clone3(unix.CLONE_VM|unix.CLONE_VFORK, kernel.Zeroed(64), 4, 8)).ReturnsAny()
+	fork := op(kernel.Clone3(unix.CLONE_VM|unix.CLONE_VFORK, kernel.Zeroed(64), 4)).ReturnsAny()
 	fork.Kind, fork.Child = plan.Fork, 2
 	return run(t, program(fork, exit(0), exit(0))).exit == 0
 }

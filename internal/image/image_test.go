@@ -21,7 +21,7 @@ func everything() *plan.Program {
 	kept := plan.NewRecord(plan.Started, 2)
 	keep := op(kernel.Faccessat2("/bin/sh"))
 	keep.Keep, keep.KeepAt = kept, plan.RecordNotes
-	fork := op(kernel.Clone3(unix.CLONE_VM|unix.CLONE_VFORK, kept, plan.RecordPID, plan.RecordPidfd))
+	fork := op(kernel.Clone3(unix.CLONE_VM|unix.CLONE_VFORK, kept, plan.RecordPID))
 	fork.Kind, fork.Any, fork.Child = plan.Fork, true, 7
 	until := op(kernel.Wait4(plan.NewRecord(plan.Ended, 0), plan.RecordStatus, plan.RecordUsage)).Returns(2)
 	until.Kind = plan.Until

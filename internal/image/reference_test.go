@@ -157,7 +157,6 @@ func (r *reference) fork(child uint64) error {
 	r.zombies = nil
 	code, err := r.run(child)
 	r.files, r.umask, r.zombies = files, umask, append(zombies, code&0xff)
-	r.files[r.lowest()] = &file{kind: "pidfd"}
 	return err
 }
 
@@ -260,8 +259,6 @@ func (r *reference) write(f *file, args [6]uint64) (int64, error) {
 			return 0, fmt.Errorf("%w: such a message", errOutOfModel)
 		}
 		r.reports = append(r.reports, string(b))
-	case "pidfd":
-		return errno(unix.EINVAL), nil
 	default: // open for reading
 		return errno(unix.EBADF), nil
 	}
@@ -278,8 +275,6 @@ func (r *reference) read(f *file, args [6]uint64) (int64, error) {
 		return 0, nil
 	case "output":
 		return errno(unix.EBADF), nil
-	case "pidfd":
-		return errno(unix.EINVAL), nil
 	case "input":
 		n := copy(b, input[min(f.offset, int64(len(input))):])
 		f.offset += int64(n)
@@ -289,7 +284,7 @@ func (r *reference) read(f *file, args [6]uint64) (int64, error) {
 }
 
 func (f *file) seek(offset, whence int64) (int64, error) {
-	if f.kind == "null" || f.kind == "pidfd" || whence < 0 || whence > 2 {
+	if f.kind == "null" || whence < 0 || whence > 2 {
 		return 0, fmt.Errorf("%w: this seek", errOutOfModel)
 	}
 	if f.kind != "input" {

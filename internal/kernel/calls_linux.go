@@ -87,14 +87,13 @@ const SizeofRusage = 144
 // CloneFlags are what a new process gets of its own, and what it shares.
 type CloneFlags uint64
 
-// Clone3 starts a process. Its pid, as the caller sees it, goes to the given offset of m, and its
-// pidfd's number to another. The exit signal is SIGCHLD; with CLONE_PARENT, clone(2) takes the
-// caller's and allows no other.
-func Clone3(f CloneFlags, m *Memory, pid, pidfd int) Call {
-	f |= unix.CLONE_PIDFD | unix.CLONE_PARENT_SETTID
+// Clone3 starts a process. Its pid, as the caller sees it, goes to the given offset of m. The exit
+// signal is SIGCHLD; with CLONE_PARENT, clone(2) takes the caller's and allows no other.
+func Clone3(f CloneFlags, m *Memory, pid int) Call {
+	f |= unix.CLONE_PARENT_SETTID
 	args := Zeroed(64) // struct clone_args, CLONE_ARGS_SIZE_VER0
 	args.put64(0, uint64(f))
-	args.Refs = []Ref{{Offset: 8, To: m, ToOffset: pidfd}, {Offset: 24, To: m, ToOffset: pid}}
+	args.Refs = []Ref{{Offset: 24, To: m, ToOffset: pid}}
 	if f&unix.CLONE_PARENT == 0 {
 		args.put64(32, uint64(unix.SIGCHLD))
 	}
@@ -105,14 +104,14 @@ func showCloneArgs(a Arg) string {
 	shown := "{flags=" + flags(a.Mem.uint64(0), []flag{
 		{unix.CLONE_NEWUSER, "CLONE_NEWUSER"}, {unix.CLONE_NEWNS, "CLONE_NEWNS"}, {unix.CLONE_NEWPID, "CLONE_NEWPID"},
 		{unix.CLONE_NEWNET, "CLONE_NEWNET"}, {unix.CLONE_NEWIPC, "CLONE_NEWIPC"}, {unix.CLONE_NEWUTS, "CLONE_NEWUTS"},
-		{unix.CLONE_NEWCGROUP, "CLONE_NEWCGROUP"}, {unix.CLONE_PARENT, "CLONE_PARENT"}, {unix.CLONE_PIDFD, "CLONE_PIDFD"},
+		{unix.CLONE_NEWCGROUP, "CLONE_NEWCGROUP"}, {unix.CLONE_PARENT, "CLONE_PARENT"},
 		{unix.CLONE_PARENT_SETTID, "CLONE_PARENT_SETTID"},
 		{unix.CLONE_VM, "CLONE_VM"}, {unix.CLONE_VFORK, "CLONE_VFORK"}, {unix.CLONE_CLEAR_SIGHAND, "CLONE_CLEAR_SIGHAND"},
 	})
 	if a.Mem.uint64(32) != 0 {
 		shown += ", exit_signal=" + signalName(unix.Signal(a.Mem.uint64(32)))
 	}
-	return shown + ", parent_tid=&pid, pidfd=&pidfd}"
+	return shown + ", parent_tid=&pid}"
 }
 
 // SendFDs sends data and descriptors over the socket fd.

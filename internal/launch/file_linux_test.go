@@ -234,12 +234,11 @@ func TestWaitStatusIsThatOfWait4(t *testing.T) {
 	}
 }
 
-func TestParsePid(t *testing.T) {
-	for text, want := range map[string]int{
-		"pos:\t0\nflags:\t02000002\nPid:\t4711\nNSpid:\t4711\n": 4711, "Pid:\t-1\n": 0, "Pid:\t0\n": 0, "Pid:\tx\n": 0, "": 0, "NSpid:\t5\n": 0,
-	} {
-		if got := parsePid(text); got != want {
-			t.Errorf("%q: %d, want %d", text, got, want)
+func TestLine(t *testing.T) {
+	const file = "pos:\t0\nPid:\t4711\nNSpid:\t4711\t2\n"
+	for key, want := range map[string]string{"Pid:": "\t4711\n", "NSpid:": "\t4711\t2\n", "PPid:": ""} {
+		if got := line(file, key); got != want {
+			t.Errorf("%s %q, want %q", key, got, want)
 		}
 	}
 }

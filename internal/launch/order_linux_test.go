@@ -2,10 +2,10 @@ package launch
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
+	"os/exec"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/ringfence-go/ringfence/internal/plan"
 )
@@ -13,16 +13,13 @@ import (
 // A record comes from whoever sends it first: the stub sends Cloned, init Started and Failed, and nothing
 // orders the two processes.
 
-// sendRecord sends a record of kind with copies of files, as a process of a program does.
-func sendRecord(t *testing.T, conn *os.File, kind plan.RecordKind, files ...*os.File) {
+// sendRecord sends a record of kind about a process, as a process of a program does.
+func sendRecord(t *testing.T, conn *os.File, kind plan.RecordKind, pid int) {
 	t.Helper()
 	b := make([]byte, plan.RecordNotes)
 	binary.LittleEndian.PutUint32(b, uint32(kind))
-	var fds []int
-	for _, f := range files {
-		fds = append(fds, int(f.Fd()))
-	}
-	if err := unix.Sendmsg(int(conn.Fd()), b, unix.UnixRights(fds...), nil, 0); err != nil {
+	binary.LittleEndian.PutUint32(b[plan.RecordPID:], uint32(pid))
+	if _, err := conn.Write(b); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -45,21 +42,41 @@ func TestInitIsKnownOnceTheCommandWasStarted(t *testing.T) {
 		"a stub that is late": {plan.Started, plan.Cloned},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, conn := following(t)
-			null, err := os.Open(os.DevNull)
-			if err != nil {
+			child := exec.Command("sleep", "60")
+			if err := child.Start(); err != nil {
 				t.Fatal(err)
 			}
-			defer null.Close()
+			t.Cleanup(func() {
+				_ = child.Process.Kill()
+				_ = child.Wait()
+			})
+			s, conn := following(t)
 			for _, kind := range order {
-				sendRecord(t, conn, kind, null)
+				sendRecord(t, conn, kind, child.Process.Pid)
 			}
 			if err := s.follow(); err != nil {
 				t.Fatal(err)
 			}
-			if s.p.init < 0 || s.p.command < 0 {
-				t.Errorf("init %d, command %d: one of them cannot be killed", s.p.init, s.p.command)
+			if s.p.init < 0 {
+				t.Error("PID 1 cannot be killed")
 			}
 		})
+	}
+}
+
+// A program that waits for every child may have reaped PID 1 before it is looked at, and its ID may be
+// another's by then.
+func TestInitThatIsNoChildIsNotTaken(t *testing.T) {
+	s, conn := following(t)
+	sendRecord(t, conn, plan.Cloned, os.Getppid())
+	sendRecord(t, conn, plan.Started, 2)
+	if err := s.follow(); err != nil {
+		t.Fatal(err)
+	}
+	if s.p.init >= 0 {
+		t.Error("a process that is no child would be killed in the place of PID 1")
+	}
+	if err := s.p.Kill(); !errors.Is(err, ErrEnded) {
+		t.Errorf("Kill: %v, want ErrEnded", err)
 	}
 }

@@ -2,7 +2,6 @@ package launch
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"sync"
 	"time"
@@ -21,10 +20,10 @@ type Process struct {
 	lifeline *os.File
 	extra    []*os.File // what the program sent along with the start
 
-	mu      sync.Mutex // guards the pidfds against use after Wait closed them
+	mu      sync.Mutex // guards what follows against use after Close
+	pid     int        // of PID 1, as this program sees it; 0 is not known. It keeps its number until it is reaped
 	init    int        // pidfd of PID 1; -1 is none
-	command int        // pidfd of PID 2; -1 is none
-	orphan  int        // process ID of a PID 1 whose pidfd was lost; 0 is none
+	command int        // pidfd of PID 2; -1 is none, or not asked for yet
 }
 
 // Exit is how a program ended.
@@ -35,14 +34,16 @@ type Exit struct {
 	Status   unix.WaitStatus
 	// Init is the wait status of init; 0 if somebody else in this program reaped it.
 	Init unix.WaitStatus
-	// Usage is of all processes of the sandbox that were waited for, by init or by the kernel at its end.
-	Usage unix.Rusage
-	Ended time.Time
+	// Usage is of all processes of the sandbox, if Counted; else init was killed before it had waited for
+	// them, or somebody else in this program reaped it.
+	Usage   unix.Rusage
+	Counted bool
+	Ended   time.Time
 }
 
 // take notes what init reported of the end.
 func (e *Exit) take(r *plan.Record) {
-	e.Reported, e.Status, e.Usage, e.Ended = true, r.Status, r.Usage, time.Now()
+	e.Reported, e.Status, e.Ended = true, r.Status, time.Now()
 }
 
 // ErrEnded says that there is no process left to signal.
@@ -73,8 +74,7 @@ func (p *Process) Wait() (Exit, error) {
 		// Somebody in this program waits for every child, or ignores SIGCHLD: what init reported stands.
 		return exit, nil
 	}
-	exit.Init = status
-	exit.Usage = usage
+	exit.Init, exit.Usage, exit.Counted = status, usage, exit.Reported
 	return exit, err
 }
 
@@ -83,23 +83,6 @@ func (p *Process) Kill() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return send(p.init, unix.SIGKILL)
-}
-
-// Signal sends a signal to the command.
-func (p *Process) Signal(sig unix.Signal) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return send(p.command, sig)
-}
-
-// PID returns the process ID of the command as this program sees it; 0 if it has ended.
-func (p *Process) PID() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.command < 0 {
-		return 0
-	}
-	return pidOf(p.command)
 }
 
 // Extra returns the files that the program sent along with the start. They are p's, and closed by Close.
@@ -116,47 +99,32 @@ func send(pidfd int, sig unix.Signal) error {
 	return os.NewSyscallError("pidfd_send_signal", err)
 }
 
-// pidOf reads the process ID behind a pidfd (the Pid line of proc_pid_fdinfo(5)); 0 if it has ended.
-func pidOf(pidfd int) int {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd))
+// knowsInit reports whether it was told that PID 1 exists.
+func (p *Process) knowsInit() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pid != 0
+}
+
+// adoptInit takes PID 1 by its ID. It is a child that nobody has reaped, so that the ID is still its own,
+// unless somebody in this program waits for every child or ignores SIGCHLD. Then it may have gone already,
+// which is no error: the report tells the rest.
+func (p *Process) adoptInit(pid int) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pid = pid
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
 	if err != nil {
-		return 0
+		return os.NewSyscallError("pidfd_open", err)
 	}
-	return parsePid(string(b))
-}
-
-// errLostPidfd is what it means that a pidfd was sent and did not arrive: the kernel drops descriptors
-// for which the receiver has no room (unix(7), SCM_RIGHTS).
-var errLostPidfd = fmt.Errorf("receive a pidfd: %w", unix.EMFILE)
-
-func (p *Process) hasInit() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.init >= 0
-}
-
-func (p *Process) adoptInit(pid int, fds []int) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(fds) == 0 {
-		// The lifeline ends it; what is left is to reap it, and a child that was not reaped keeps its ID.
-		p.orphan = pid
-		return errLostPidfd
+	if !isChild(fd) {
+		unix.Close(fd)
+		return nil
 	}
-	p.init = fds[0]
-	return nil
-}
-
-func (p *Process) adoptCommand(fds []int) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(fds) == 0 {
-		return errLostPidfd
-	}
-	p.command = fds[0]
-	for _, fd := range fds[1:] {
-		p.extra = append(p.extra, os.NewFile(uintptr(fd), "from the sandbox"))
-	}
+	p.init = fd
 	return nil
 }
 
@@ -182,8 +150,8 @@ func (p *Process) reap() (unix.WaitStatus, unix.Rusage, error) {
 	case p.init >= 0:
 		status, err := waitFor(unix.P_PIDFD, p.init, &usage)
 		return status, usage, err
-	case p.orphan > 0:
-		status, err := waitFor(unix.P_PID, p.orphan, &usage)
+	case p.pid != 0:
+		status, err := waitFor(unix.P_PID, p.pid, &usage)
 		return status, usage, err
 	}
 	return 0, usage, unix.ECHILD

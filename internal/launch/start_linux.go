@@ -22,6 +22,8 @@ type Config struct {
 	Files []*os.File
 	// MapIDs, if not nil, gives the user namespace of the process with this ID its maps.
 	MapIDs func(pid int) error
+	// Extra is how many descriptors come with the start.
+	Extra int
 	// Scratch is the directory for a private file, if the host executes no memfd.
 	Scratch string
 }
@@ -65,14 +67,9 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 	}
 	s.closeTheirs() // so that the end of the program is the end of the report
 	stop := context.AfterFunc(ctx, s.p.end)
-	err = s.follow()
+	err = s.see(stub)
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
-	}
-	// The stub ends as soon as it has made init, or has failed to.
-	_, stubErr := stub.Wait()
-	if err == nil && stubErr != nil && !errors.Is(stubErr, syscall.ECHILD) {
-		err = stubErr
 	}
 	if err == nil {
 		return s.p, nil
@@ -85,6 +82,32 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 		err = ctx.Err()
 	}
 	return nil, err
+}
+
+// see stays with the program from the stub's end to the command's start.
+//
+// The stub ends as soon as it has made init and told of it, or has failed to: then that is in the report
+// already. One that failed may have made init all the same; cutting its lines is what ends it then.
+func (s *start) see(stub *os.Process) error {
+	if s.maps != nil {
+		defer s.maps.Close()
+	}
+	state, err := stub.Wait()
+	if err != nil && !errors.Is(err, syscall.ECHILD) {
+		return err
+	}
+	if err == nil && !state.Success() {
+		s.p.lifeline.Close()
+		if s.maps != nil {
+			s.maps.Close()
+		}
+		if err := s.follow(); !errors.Is(err, io.EOF) {
+			return err
+		}
+		status, _ := state.Sys().(syscall.WaitStatus)
+		return &DiedError{unix.WaitStatus(status)}
+	}
+	return s.follow()
 }
 
 // start is a Process in the making, and the ends of its channels that the program gets.
@@ -133,9 +156,12 @@ func (s *start) execute() (*os.Process, error) {
 	f, err := memfd(s.cfg.Image)
 	if err == nil {
 		var stub *os.Process
-		if stub, err = execute(f, files); err == nil || !refused(err) {
-			return stub, err
+		if stub, err = execute(f, files); err == nil {
+			return stub, nil
 		}
+	}
+	if !refused(err) {
+		return nil, err
 	}
 	// vm.memfd_noexec=2 refuses at memfd_create, a security policy at execve.
 	f, fileErr := privateFile(s.cfg.Scratch, s.cfg.Image)
@@ -149,7 +175,9 @@ func (s *start) execute() (*os.Process, error) {
 	return stub, fileErr
 }
 
-func refused(err error) bool { return errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) }
+func refused(err error) bool {
+	return errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS)
+}
 
 // execute starts the image in f, which it closes.
 func execute(f *os.File, files []*os.File) (*os.Process, error) {
@@ -169,11 +197,8 @@ func execute(f *os.File, files []*os.File) (*os.Process, error) {
 // follow reads records up to the command's start. Nothing orders the stub and init: that PID 1 exists may
 // be told last of all.
 func (s *start) follow() error {
-	if s.maps != nil {
-		defer s.maps.Close()
-	}
 	var failed *FailedError
-	for s.p.Started.IsZero() || !s.p.hasInit() {
+	for s.p.Started.IsZero() || !s.p.knowsInit() {
 		record, fds, err := s.p.report.read()
 		if err != nil {
 			if failed != nil {
@@ -201,19 +226,24 @@ func (s *start) follow() error {
 
 // note takes what a record brings.
 func (s *start) note(record plan.Record, fds []int) error {
+	for _, fd := range fds {
+		s.p.extra = append(s.p.extra, os.NewFile(uintptr(fd), "from the sandbox"))
+	}
 	switch record.Kind {
 	case plan.Cloned:
-		if err := s.p.adoptInit(record.PID, fds); err != nil {
+		if err := s.p.adoptInit(record.PID); err != nil {
 			return err
 		}
 		return s.mapIDs(record.PID)
 	case plan.Started:
 		s.p.Started = time.Now()
-		return s.p.adoptCommand(fds)
+		if len(fds) < s.cfg.Extra {
+			// The kernel drops descriptors for which the receiver has no room (unix(7), SCM_RIGHTS).
+			return fmt.Errorf("receive a descriptor: %w", unix.EMFILE)
+		}
 	case plan.Ended:
 		s.p.early = &record
 	}
-	closeAll(fds)
 	return nil
 }
 

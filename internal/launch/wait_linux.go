@@ -2,8 +2,6 @@ package launch
 
 import (
 	"errors"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,16 +21,12 @@ func waitFor(idType, id int, usage *unix.Rusage) (unix.WaitStatus, error) {
 	}
 }
 
-// parsePid returns the number in the Pid line of a pidfd's fdinfo; 0 if it says that there is none.
-func parsePid(fdinfo string) int {
-	for line := range strings.Lines(fdinfo) {
-		if value, ok := strings.CutPrefix(line, "Pid:"); ok {
-			pid, err := strconv.Atoi(strings.TrimSpace(value))
-			if err != nil || pid < 0 {
-				return 0
-			}
-			return pid
+// isChild reports whether the process behind a pidfd is a child that nobody has reaped.
+func isChild(pidfd int) bool {
+	for {
+		err := unix.Waitid(unix.P_PIDFD, pidfd, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return err == nil
 		}
 	}
-	return 0
 }

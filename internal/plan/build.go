@@ -131,16 +131,13 @@ func (b *Builder) WriteString(label string, fd int, s string) {
 }
 
 // Fork starts the process that child describes; it has the descriptors of b as they are now. The
-// record takes the new process's pid and pidfd, and Fork returns the pidfd's number in b.
-func (b *Builder) Fork(label string, f kernel.CloneFlags, record *kernel.Memory, process Process, child func(*Builder)) int {
+// record takes the new process's ID.
+func (b *Builder) Fork(label string, f kernel.CloneFlags, record *kernel.Memory, process Process, child func(*Builder)) {
 	cb := &Builder{process: process, fds: b.fds.clone()}
-	pidfd := b.fds.lowest()
-	b.fds[pidfd] = true
-	op := b.Call(label, kernel.Clone3(f, record, RecordPID, RecordPidfd)).ReturnsAny()
+	op := b.Call(label, kernel.Clone3(f, record, RecordPID)).ReturnsAny()
 	op.Kind = Fork
 	b.forks = append(b.forks, fork{op, cb})
 	child(cb)
-	return pidfd
 }
 
 // Until appends a call that is repeated until it returns want.

@@ -54,7 +54,7 @@ const (
 	RuleExec         Rule = "the last execve tolerates nothing"
 	RulePayload      Rule = "the command gets its own descriptors, PID 1 keeps none of them, and the report is closed on exec"
 	RuleInitFilter   Rule = "PID 1 waits behind a filter of its own, with nothing to do but wait and report"
-	RuleReport       Rule = "PID 1 and the start are told to the caller with their pidfd, and the end is the last thing told"
+	RuleReport       Rule = "PID 1 and the start are told to the caller, and the end is the last thing told"
 	RuleStub         Rule = "the stub starts PID 1, tells the caller, and ends"
 )
 

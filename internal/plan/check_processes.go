@@ -10,7 +10,7 @@ import (
 
 // The flags of the two forks: what they must have, and what PID 1 may have beside.
 const (
-	bothFlags    = unix.CLONE_PIDFD | unix.CLONE_PARENT_SETTID | unix.CLONE_CLEAR_SIGHAND
+	bothFlags    = unix.CLONE_PARENT_SETTID | unix.CLONE_CLEAR_SIGHAND
 	initFlags    = bothFlags | unix.CLONE_PARENT | unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID
 	initMay      = unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 	commandFlags = bothFlags | unix.CLONE_VM | unix.CLONE_VFORK
@@ -21,12 +21,12 @@ const allCapabilities = 1<<(unix.CAP_LAST_CAP+1) - 1
 
 func (c *checker) clone3() *Fault {
 	const (
-		size              = 64 // CLONE_ARGS_SIZE_VER0
-		pidfdAt, parentAt = 8, 24
-		exitSignalAt      = 32
+		size         = 64 // CLONE_ARGS_SIZE_VER0
+		parentAt     = 24
+		exitSignalAt = 32
 	)
 	args := c.bytes(0, size)
-	if args == nil || c.value(1) != size || c.pointer(0, pidfdAt, 4) == nil || c.pointer(0, parentAt, 4) == nil {
+	if args == nil || c.value(1) != size || c.pointer(0, parentAt, 4) == nil {
 		return c.fault(RuleMemory, "struct clone_args")
 	}
 	flags, signal := binary.LittleEndian.Uint64(args), binary.LittleEndian.Uint64(args[exitSignalAt:])
@@ -43,7 +43,7 @@ func (c *checker) clone3() *Fault {
 	switch {
 	case f != nil:
 		return f
-	case !zeros(args[16:24]) || !zeros(args[40:]):
+	case !zeros(args[8:24]) || !zeros(args[40:]):
 		return c.fault(RuleNamespaces, "struct clone_args holds more than flags")
 	case c.has(didFork):
 		return c.fault(RuleFlow, "the %s forks twice", c.process)
@@ -59,8 +59,7 @@ func (c *checker) clone3() *Fault {
 	c.next.done &^= ofProcess
 	c.next.fds = append(make([]descriptor, 0, len(c.fds)+16), c.fds...)
 	c.done |= didFork
-	// The child does not have the pidfd: the kernel makes it when the descriptors are copied.
-	return c.open(descriptor{kind: pidfd})
+	return nil
 }
 
 // beforeInit holds when the stub starts PID 1.
@@ -215,7 +214,7 @@ func (c *checker) exit() *Fault {
 	switch {
 	case c.value(0) != 0:
 		return c.fault(RuleCall, "exit code %d", c.value(0))
-	case c.process == Stub && (!c.has(didFork|didTell) || c.p.Ops[c.i-1].Call.Name != "sendmsg"):
+	case c.process == Stub && (!c.has(didFork|didTell) || c.p.Ops[c.i-1].Call.Name != "write"):
 		return c.fault(RuleStub, "PID 1 is not started, or not told")
 	case c.process == Init && (c.emptied == 0 || c.emptied != c.i-2 || c.p.Ops[c.i-1].Call.Name != "write"):
 		return c.fault(RuleReport, "the end is not told before")

@@ -264,7 +264,7 @@ var breaks = []struct {
 	}},
 	{RuleReport, "another end is told", with("tell end", func(op *Op) { op.Call.Args[1].Mem = NewRecord(Ended, 0) })},
 	{RuleReport, "another descriptor is sent", with("tell start", func(op *Op) { op.Call.Args[1].Mem.Refs[1].To.Bytes[16] = 1 })},
-	{RuleReport, "to somebody else", with("tell start", func(op *Op) { op.Call.Args[0].Value = 6 })},
+	{RuleReport, "to somebody else", with("tell start", func(op *Op) { op.Call.Args[0].Value = 5 })},
 	{RuleStub, "PID 1 is not told", without("tell init")},
 	{RuleStub, "no PID 1", without("fork init", "tell init")},
 }

@@ -17,8 +17,8 @@ type RecordKind uint32
 // The records that a program sends to its caller, each as one message of the report socket.
 const (
 	Failed  RecordKind = iota + 1 // an op did not return what it must; the process ended
-	Cloned                        // init exists; its pidfd comes along
-	Started                       // the command was executed, or failed before; its pidfd comes along
+	Cloned                        // init exists
+	Started                       // the command was executed, or failed before
 	Ended                         // the command ended: wait status and usage
 )
 
@@ -27,7 +27,6 @@ const (
 	RecordIndex  = 4  // Failed: the op, 4 bytes
 	RecordResult = 8  // Failed: its result, 8 bytes
 	RecordPID    = 4  // Cloned, Started: the process ID as its parent sees it, 4 bytes
-	RecordPidfd  = 8  // Cloned, Started: the number of the pidfd in the sender, 4 bytes
 	RecordNotes  = 16 // Started: kept results, 8 bytes each
 	RecordStatus = 4  // Ended: wait status, 4 bytes
 	RecordUsage  = 8  // Ended: struct rusage
