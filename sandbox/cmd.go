@@ -219,7 +219,7 @@ func (c *Cmd) over() Ending {
 }
 
 // Wait waits for the end of the command and of everything else in the sandbox, and until all output was
-// copied. The Result is never nil after a successful Start; the error is as from Run.
+// copied: a Writer that blocks holds it up. The Result is never nil after a successful Start; the error is as from Run.
 func (c *Cmd) Wait() (*Result, error) {
 	if c.process == nil {
 		return nil, errors.New("sandbox: Wait without a successful Start")

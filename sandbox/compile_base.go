@@ -92,7 +92,11 @@ func (c *compilation) compileProc(b *plan.Builder) {
 	if !c.newProc {
 		if c.rootTree == nil {
 			makeDir(b, c.root, "/proc")
+			return
 		}
+		// The tree may hold the host's /proc: nothing is better than that.
+		nothing := makeFS(b, "/proc", "tmpfs", maskAttrs, tmpfsOptions(4096, "0555")...)
+		c.mountOnRoot(b, "tmpfs", nothing, "proc")
 		return
 	}
 	c.mountOnRoot(b, "proc", c.proc, "proc")
@@ -107,12 +111,14 @@ func (c *compilation) compileProc(b *plan.Builder) {
 	}
 }
 
+// maskAttrs are the attributes of what stands in the place of something.
+const maskAttrs = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+
 // mask covers an entry of /proc with nothing.
 func (c *compilation) mask(b *plan.Builder, e probe.Entry) {
 	var tree int
 	if e.Dir {
-		const attrs = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
-		tree = makeFS(b, "the mask of "+e.Path, "tmpfs", attrs, tmpfsOptions(4096, "0555")...)
+		tree = makeFS(b, "the mask of "+e.Path, "tmpfs", maskAttrs, tmpfsOptions(4096, "0555")...)
 	} else {
 		tree = b.Open("open /dev/null for "+e.Path, kernel.OpenTree(c.dev, "null"))
 	}

@@ -88,8 +88,7 @@ func (e *commandError) Is(target error) bool { return target == e.is }
 // ExitError is an outcome that is not an exit with code 0, as Result.Err returns it.
 type ExitError struct {
 	*Result
-	// Stderr holds the start and end of what the command wrote to its standard error, if Output
-	// collected it.
+	// Stderr holds the start of what the command wrote to its standard error, if Output collected it.
 	Stderr []byte
 }
 

@@ -25,14 +25,17 @@ func commandFilter(p *seccomp.Policy, arch string) ([]byte, error) {
 	if err != nil {
 		return nil, &SpecError{Field: "Seccomp", Reason: err.Error()}
 	}
-	exec, err := seccomp.Call(arch, "execve", image.DataAddr)
-	if err != nil {
-		return nil, err
-	}
-	switch f.Eval(exec) {
-	case seccomp.KillProcess, seccomp.KillThread, seccomp.Trap:
-		// The command's process would end before it is the command's, which looks like an end of the command.
-		return nil, &SpecError{Field: "Seccomp", Reason: "it ends the process at execve, which is how the command starts"}
+	// What the process does between the filter and the command. Ended there, it would look like an end
+	// of the command.
+	for _, name := range []string{"execve", "write", "exit_group"} {
+		call, err := seccomp.Call(arch, name, image.DataAddr)
+		if err != nil {
+			return nil, err
+		}
+		switch f.Eval(call) {
+		case seccomp.KillProcess, seccomp.KillThread, seccomp.Trap:
+			return nil, &SpecError{Field: "Seccomp", Reason: "it ends the process at " + name + ", by which the command is started or its failure told"}
+		}
 	}
 	return f.Raw(), nil
 }

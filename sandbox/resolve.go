@@ -126,11 +126,10 @@ func (r *resolved) resolveNamespaces(spec *Spec, host *Host) error {
 		r.enforce(ns.feature, "CLONE_NEW"+strings.ToUpper(strings.Replace(ns.name, "mnt", "ns", 1)))
 	}
 	r.newProc = true
-	if covered := host.facts.ProcCovered; len(covered) > 0 {
-		remedy := "docker: --security-opt systempaths=unconfined; kubernetes: procMount: Unmasked"
-		if err := r.leaveOut(spec, NewProc, "a host whose /proc is not covered, but "+covered[0]+" is", remedy, true); err != nil {
-			faults = append(faults, err)
-		}
+	// The kernel is the judge of whether a new /proc may be made: see startError. The list only tells
+	// when to do without, where that is allowed.
+	if len(host.facts.ProcCovered) > 0 && slices.Contains(spec.AllowMissing, NewProc) {
+		r.missing = append(r.missing, NewProc)
 		r.newProc = false
 	}
 	if r.watchCPU && !r.newProc {

@@ -23,7 +23,7 @@ func (r *resolved) resolveCommand(spec *Spec, _ *Host) error {
 	r.candidates = candidates(spec.Args[0], lookupPath(r.env))
 	// Each candidate keeps one result in the record of the start.
 	if n := len(r.candidates); n > plan.MaxNotes {
-		return &SpecError{Field: "Env", Reason: fmt.Sprintf("PATH has %d entries, at most %d are searched", n, plan.MaxNotes)}
+		return &SpecError{Field: "Env", Reason: fmt.Sprintf("PATH has %d entries or more, at most %d are searched", n, plan.MaxNotes)}
 	}
 	return nil
 }
@@ -59,13 +59,16 @@ func candidates(name, searchPath string) []string {
 		return []string{name}
 	}
 	var list []string
-	for _, dir := range strings.Split(searchPath, ":") {
+	for dir := range strings.SplitSeq(searchPath, ":") {
 		if dir == "" {
 			dir = "." // "a zero-length prefix", environ(7)
 		}
 		p := strings.TrimSuffix(dir, "/") + "/" + name
 		if !slices.Contains(list, p) {
 			list = append(list, p)
+		}
+		if len(list) > plan.MaxNotes {
+			return list // which is too many: looking on would be quadratic
 		}
 	}
 	return list

@@ -42,9 +42,11 @@ func defaultMaps(host *Host) (uids, gids idmap.Map, err error) {
 	if mapped(c.UIDRanges, overflowID) && mapped(c.GIDRanges, overflowID) {
 		return idmap.Single(rootContainerID, overflowID), idmap.Single(rootContainerID, overflowID), nil
 	}
-	// Root of a user namespace that holds no other ID. Its one ID is safe to use if it is not the
-	// host's root; what the parent namespace calls it is all that can be seen.
-	if parent, ok := parentID(c.UIDRanges, 0); ok && parent != 0 {
+	// Root of a user namespace that holds no other ID. Its IDs are safe to use if they are not the host's
+	// root; what the parent namespace calls them is all that can be seen.
+	uid, uidOK := parentID(c.UIDRanges, 0)
+	gid, gidOK := parentID(c.GIDRanges, c.GID)
+	if uidOK && gidOK && uid != 0 && gid != 0 {
 		return idmap.Single(rootContainerID, 0), idmap.Single(rootContainerID, c.GID), nil
 	}
 	return nil, nil, &UnsupportedError{Feature: IDMap, Needs: "an ID other than root's in the caller's user namespace",

@@ -33,11 +33,12 @@ type Spec struct {
 	Dir string
 
 	// Stdin is what the command reads; nil is the null device. An *os.File is handed to the command
-	// itself; any other reader is copied through a pipe.
+	// itself, which can open it again through /proc/self/fd, to write too, if the file's permissions
+	// let the caller; any other reader is copied through a pipe.
 	Stdin io.Reader
 
 	// Stdout and Stderr take what the command writes; nil is the null device. An *os.File is handed
-	// to the command itself; any other writer is fed from a pipe. If both are the same (and can be
+	// to the command itself, as for Stdin; any other writer is fed from a pipe. If both are the same (and can be
 	// compared with ==), they share one pipe and at most one goroutine at a time calls Write.
 	Stdout, Stderr io.Writer
 
@@ -123,7 +124,8 @@ const (
 // Mount puts something at Target inside the sandbox. Every mount is nosuid and nodev.
 type Mount struct {
 	// Source is a path of the host; Bind only. A relative one starts at the caller's working
-	// directory. It must exist. Symbolic links in it are followed, on the host.
+	// directory. It must exist. Symbolic links in it are followed, on the host, by the set-up: what
+	// /proc/self leads to is the set-up's, and not the caller's.
 	Source string
 
 	// Target is an absolute path inside, without "..". What is missing of it is created where the
@@ -180,8 +182,9 @@ type Limits struct {
 	// WallTime is how long the command may take from its start, by the clock.
 	WallTime time.Duration
 	// CPUTime is how much time on processors all processes of the sandbox may use together. It is
-	// sampled from the sandbox's own /proc: children that live shorter than some milliseconds, of a
-	// process that ignores SIGCHLD, escape it. WallTime holds those too.
+	// sampled from the sandbox's own /proc, where children that have ended count only if somebody
+	// waited for them: those of a process that ignores SIGCHLD escape it, and Usage. WallTime holds
+	// them too.
 	CPUTime time.Duration
 
 	MemoryMax     int64     // bytes, memory.max of cgroup v2; swap is 0 unless MemorySwapMax

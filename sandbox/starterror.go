@@ -44,7 +44,7 @@ func (p *Plan) stepError(failed *launch.FailedError) error {
 		return p.commandError(op, failed)
 	}
 	cause := resultError(op, failed.Result)
-	if u := unsupported(op, cause); u != nil {
+	if u := p.unsupported(op, cause); u != nil {
 		return u
 	}
 	return &OpError{Index: failed.Index, Op: op.Label, Call: op.Syscall(), Remedy: remedy(op, cause), Err: cause}
@@ -76,7 +76,7 @@ const (
 )
 
 // unsupported recognizes the steps at which hosts refuse user namespaces.
-func unsupported(op *plan.Op, cause error) error {
+func (p *Plan) unsupported(op *plan.Op, cause error) error {
 	switch {
 	case errors.Is(cause, syscall.EAGAIN), errors.Is(cause, syscall.ENOMEM):
 		return nil // the host can, only not now
@@ -90,7 +90,11 @@ func unsupported(op *plan.Op, cause error) error {
 			return &UnsupportedError{Feature: UserNamespace, Needs: "a host that lets this user use its namespaces",
 				Remedy: "on Ubuntu: an AppArmor profile with userns for this program, or sysctl kernel.apparmor_restrict_unprivileged_userns=0", Err: cause}
 		case stepMakeProc:
-			return &UnsupportedError{Feature: NewProc, Needs: "a host whose /proc is fully visible", Err: cause,
+			needs := "a host whose /proc is fully visible"
+			if covered := p.resolved.facts.ProcCovered; len(covered) > 0 {
+				needs += ", but " + covered[0] + " is covered"
+			}
+			return &UnsupportedError{Feature: NewProc, Needs: needs, Err: cause,
 				Remedy: "docker: --security-opt systempaths=unconfined; kubernetes: procMount: Unmasked"}
 		}
 	}
@@ -123,6 +127,8 @@ func remedy(op *plan.Op, cause error) string {
 		return "what is mounted and what it is mounted on must both be directories, or both be none"
 	case errors.Is(cause, syscall.ENOSPC) && (op.Call.Name == "move_mount" || op.Call.Name == "open_tree"):
 		return "raise sysctl fs.mount-max"
+	case errors.Is(cause, syscall.EMFILE):
+		return "raise RLIMIT_NOFILE: every bind takes a descriptor while it is set up"
 	case errors.Is(cause, syscall.EAGAIN) && op.Kind == plan.Fork:
 		return "raise RLIMIT_NPROC or pids.max"
 	case op.Call.Name == "openat2" && errors.Is(cause, syscall.ELOOP),

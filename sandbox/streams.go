@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -206,13 +207,23 @@ func (c *outputCopy) drain(buf []byte) {
 	if err != nil {
 		return // only for a closed file, and finish closes it later
 	}
-	for n := 1; n > 0; {
+	// What the sandbox wrote fits into the pipe; whoever outside holds it may go on writing for ever.
+	for n, left := 1, pipeSize(conn); n > 0 && left > 0; left -= n {
 		_ = conn.Read(func(fd uintptr) bool {
 			n, _ = unix.Read(int(fd), buf) // EAGAIN: it is empty
 			return true
 		})
 		c.take(buf[:max(n, 0)])
 	}
+}
+
+// pipeSize returns how much a pipe can hold.
+func pipeSize(conn syscall.RawConn) int {
+	size := 0
+	_ = conn.Control(func(fd uintptr) {
+		size, _ = unix.FcntlInt(fd, unix.F_GETPIPE_SZ, 0) // it is a pipe
+	})
+	return size
 }
 
 // take passes b on, up to the limit. After an error of the writer the rest is read and dropped, so that

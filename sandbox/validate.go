@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"os"
 	"path"
 	"reflect"
 	"strings"
@@ -119,16 +120,22 @@ func validateDir(f *faults, dir string) {
 }
 
 func validateStreams(f *faults, spec *Spec) {
-	nilInside := func(field string, stream any) {
+	usable := func(field string, stream any) {
 		if v := reflect.ValueOf(stream); v.IsValid() && (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil() {
 			// os/exec would panic later, or hand over descriptor -1.
 			f.add(field, "a nil %s: leave the field nil for the null device", v.Type())
+		} else if file, ok := stream.(*os.File); ok && file.Fd() == ^uintptr(0) {
+			f.add(field, "a closed file")
 		}
 	}
-	nilInside("Stdin", spec.Stdin)
-	nilInside("Stdout", spec.Stdout)
-	nilInside("Stderr", spec.Stderr)
-	f.count("ExtraFiles", len(spec.ExtraFiles), maxExtraFiles)
+	usable("Stdin", spec.Stdin)
+	usable("Stdout", spec.Stdout)
+	usable("Stderr", spec.Stderr)
+	for i, file := range spec.ExtraFiles[:f.count("ExtraFiles", len(spec.ExtraFiles), maxExtraFiles)] {
+		if file != nil && file.Fd() == ^uintptr(0) {
+			f.add(index("ExtraFiles", i), "a closed file")
+		}
+	}
 }
 
 func validateHostname(f *faults, name string) {

@@ -8,8 +8,11 @@ const (
 	afInet6   = 10
 	afNetlink = 16
 
-	sockTypeMask = 0xf // the rest of the type argument is SOCK_CLOEXEC and SOCK_NONBLOCK
-	sockPacket   = 10
+	sockTypeMask  = 0xf // the rest of the type argument is SOCK_CLOEXEC and SOCK_NONBLOCK
+	sockRDM       = 4
+	sockSeqpacket = 5
+	sockDCCP      = 6
+	sockPacket    = 10
 
 	ipprotoIP     = 0 // the usual one for the type
 	ipprotoICMP   = 1
@@ -28,10 +31,13 @@ func socketRules() []Rule {
 	socket := func(a Action, args ...Arg) Rule {
 		return Rule{Names: []string{"socket"}, Args: args, Action: a}
 	}
-	rules := []Rule{
-		socket(Allow, family(afUnix)),
-		// The kernel makes a packet socket of this type of any IPv4 socket (net/socket.c).
-		socket(Errno(eSOCKTNOSUPPORT), family(afInet), Arg{Index: 1, Op: Equal, Value: sockPacket, Mask: sockTypeMask}),
+	rules := []Rule{socket(Allow, family(afUnix))}
+	// Protocol 0 is the first one of a type: SCTP and DCCP, where they are loaded. Of the packet type the
+	// kernel makes a packet socket, whatever the protocol (net/socket.c).
+	for _, f := range []uint64{afInet, afInet6} {
+		for _, t := range []uint64{sockRDM, sockSeqpacket, sockDCCP, sockPacket} {
+			rules = append(rules, socket(Errno(eSOCKTNOSUPPORT), family(f), Arg{Index: 1, Op: Equal, Value: t, Mask: sockTypeMask}))
+		}
 	}
 	for _, p := range []uint64{ipprotoIP, ipprotoICMP, ipprotoTCP, ipprotoUDP} {
 		rules = append(rules, socket(Allow, family(afInet), protocol(p)))

@@ -215,6 +215,12 @@ func isDevice(path string) bool {
 	return err == nil && info.Mode()&fs.ModeCharDevice != 0
 }
 
+// emptyInProc reports whether a directory of /proc is one that is always empty, to be mounted on. The
+// kernel does not mind mounts there (mnt_already_visible in fs/namespace.c); systemd makes one.
+func emptyInProc(path string) bool {
+	return path == "/proc/sys/fs/binfmt_misc" || path == "/proc/fs/nfsd" || strings.HasPrefix(path, "/proc/fs/nfsd/")
+}
+
 // covered lists the mounts below /proc in a mountinfo file (proc_pid_mountinfo(5)).
 func covered(mountinfo string) ([]string, error) {
 	b, err := os.ReadFile(mountinfo)
@@ -225,7 +231,7 @@ func covered(mountinfo string) ([]string, error) {
 	for line := range strings.Lines(string(b)) {
 		const mountPoint = 4
 		fields := strings.Fields(line)
-		if len(fields) > mountPoint && strings.HasPrefix(fields[mountPoint], "/proc/") {
+		if len(fields) > mountPoint && strings.HasPrefix(fields[mountPoint], "/proc/") && !emptyInProc(fields[mountPoint]) {
 			list = append(list, fields[mountPoint])
 		}
 	}
