@@ -92,7 +92,10 @@ func TestProcEntriesAreThoseThatExist(t *testing.T) {
 }
 
 func TestMountsBelowProcAreFound(t *testing.T) {
-	f := read(t, "proc/self/mountinfo = 1 0 0:1 / / rw - ext4 x rw\n2 1 0:2 / /proc rw - proc proc rw\n3 2 0:3 / /proc/kcore ro shared:1 - tmpfs tmpfs rw\n4 1 0:4 / /processes rw - tmpfs x rw\nshort line\n")
+	f := read(t, "proc/self/mountinfo = 1 0 0:1 / / rw - ext4 x rw\n2 1 0:2 / /proc rw - proc proc rw\n3 2 0:3 / /proc/kcore ro shared:1 - tmpfs tmpfs rw\n"+
+		// What systemd makes on most hosts: the kernel does not mind.
+		"5 2 0:5 / /proc/sys/fs/binfmt_misc rw shared:2 - autofs systemd-1 rw\n6 2 0:6 / /proc/fs/nfsd rw - nfsd nfsd rw\n"+
+		"4 1 0:4 / /processes rw - tmpfs x rw\nshort line\n")
 	if !reflect.DeepEqual(f.ProcCovered, []string{"/proc/kcore"}) {
 		t.Errorf("%q", f.ProcCovered)
 	}
