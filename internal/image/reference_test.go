@@ -160,14 +160,6 @@ func (r *reference) fork(child uint64) error {
 	return err
 }
 
-func (r *reference) lowest() int {
-	fd := 0
-	for r.files[fd] != nil {
-		fd++
-	}
-	return fd
-}
-
 func errno(e unix.Errno) int64 { return -int64(e) }
 
 // call is the model of the kernel.

@@ -39,7 +39,7 @@ func (p *Process) PID() int {
 }
 
 // findCommand opens the pidfd of PID 2 among the children of PID 1, the first time that it is asked for:
-// most commands are never signalled. p.mu is held.
+// most commands are never signaled. p.mu is held.
 //
 // A process may end, and its ID go to another, between any two looks. What is opened is therefore looked
 // at again: a child of PID 1 whose innermost ID is 2 is the command and nothing else.
