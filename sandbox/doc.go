@@ -25,7 +25,7 @@
 // # How it works
 //
 // A Spec is validated, resolved against the host and compiled to a Plan: a flat list of system calls with
-// prepared arguments and predicted results, which Plan.String prints. An interpreter of some 300 bytes and
+// prepared arguments and predicted results, which Plan.String prints. An interpreter of some 260 bytes and
 // the list become a tiny executable that makes the namespaces, becomes PID 1 in them, sets everything up,
 // starts the command as PID 2, and then does nothing but wait and report. No copy of the caller's memory
 // ever stands beside the command, and the time of a start does not depend on the caller's size.
