@@ -65,7 +65,9 @@ type Enforcement struct {
 	By      string
 }
 
-// Usage is what a sandbox used: all its processes together, where nothing else is said. -1 is unknown.
+// Usage is what a sandbox used: all its processes together, where nothing else is said. -1 is unknown. In a
+// program that ignores SIGCHLD or waits for every child, it is what the command used, with those that it
+// waited for.
 type Usage struct {
 	Wall   time.Duration // from the command's start to its end
 	Setup  time.Duration // from the call of Run to the command's start

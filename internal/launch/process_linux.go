@@ -34,8 +34,8 @@ type Exit struct {
 	Status   unix.WaitStatus
 	// Init is the wait status of init; 0 if somebody else in this program reaped it.
 	Init unix.WaitStatus
-	// Usage is of all processes of the sandbox, if Counted; else init was killed before it had waited for
-	// them, or somebody else in this program reaped it.
+	// Usage is of all processes of the sandbox; if somebody else in this program reaped init, of the
+	// command and those that it waited for. Not Counted, it is not known: init was killed before.
 	Usage   unix.Rusage
 	Counted bool
 	Ended   time.Time
@@ -43,7 +43,7 @@ type Exit struct {
 
 // take notes what init reported of the end.
 func (e *Exit) take(r *plan.Record) {
-	e.Reported, e.Status, e.Ended = true, r.Status, time.Now()
+	e.Reported, e.Status, e.Usage, e.Ended = true, r.Status, r.Usage, time.Now()
 }
 
 // ErrEnded says that there is no process left to signal.
@@ -72,6 +72,7 @@ func (p *Process) Wait() (Exit, error) {
 	}
 	if errors.Is(err, unix.ECHILD) {
 		// Somebody in this program waits for every child, or ignores SIGCHLD: what init reported stands.
+		exit.Counted = exit.Reported
 		return exit, nil
 	}
 	exit.Init, exit.Usage, exit.Counted = status, usage, exit.Reported
