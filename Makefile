@@ -7,7 +7,7 @@ PLATFORMS ?= linux/amd64 linux/arm64 linux/386 darwin/amd64 windows/amd64
 # How long each fuzz target runs.
 FUZZTIME ?= 30s
 
-.PHONY: build test race bench lint fmt cross fuzz ci
+.PHONY: build test race bench soak lint fmt cross fuzz ci
 
 build:
 	go build ./...
@@ -22,6 +22,10 @@ race:
 bench:
 	go run ./testing/bench
 	go test -run '^$$' -bench . -benchmem ./...
+
+# Ten thousand runs, failures among them, and a caller that is killed five hundred times: nothing is left.
+soak:
+	RINGFENCE_SOAK=10000 RINGFENCE_KILLS=500 go test -count 1 -v -timeout 30m -run '^(TestManyRunsLeaveNothing|TestKilledCallerLeavesNothing)$$' ./sandbox
 
 lint:
 	$(GOLANGCI) run ./...
