@@ -119,7 +119,21 @@ func contestants(command string) []contestant {
 			list = append(list, contestant{name, func() error { return exec.Command(path, args...).Run() }})
 		}
 	}
-	bwrap := []string{"--unshare-all", "--new-session", "--die-with-parent", "--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/home/sandbox"}
+	// The mounts of the base system, in bubblewrap's words.
+	bwrap := []string{"--unshare-all", "--new-session", "--die-with-parent", "--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev",
+		"--tmpfs", "/dev/shm", "--tmpfs", "/tmp", "--tmpfs", "/home/sandbox"}
+	for _, masked := range []string{"acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats"} {
+		if info, err := os.Stat("/proc/" + masked); err == nil && info.IsDir() {
+			bwrap = append(bwrap, "--tmpfs", "/proc/"+masked)
+		} else if err == nil {
+			bwrap = append(bwrap, "--ro-bind", "/dev/null", "/proc/"+masked)
+		}
+	}
+	for _, readOnly := range []string{"bus", "fs", "irq", "sys", "sysrq-trigger"} {
+		if _, err := os.Stat("/proc/" + readOnly); err == nil {
+			bwrap = append(bwrap, "--ro-bind", "/proc/"+readOnly, "/proc/"+readOnly)
+		}
+	}
 	for _, link := range []string{"/bin", "/sbin", "/lib", "/lib64"} {
 		if target, err := os.Readlink(link); err == nil {
 			bwrap = append(bwrap, "--symlink", target, link)
