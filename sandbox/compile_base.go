@@ -147,8 +147,7 @@ func (c *compilation) compileBase(b *plan.Builder) {
 	b.Call("link /var/run to /run", kernel.Symlinkat("/run", variable, "run"))
 	tmp := makeFS(b, "/tmp", "tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, tmpfsOptions(DefaultTmpfsSize, "1777")...)
 	mountNew(b, "tmpfs", tmp, c.root, "/tmp")
-	options := append(tmpfsOptions(DefaultTmpfsSize, "0700"), option{"uid", strconv.Itoa(c.ids.uid)}, option{"gid", strconv.Itoa(c.ids.gid)})
-	home := makeFS(b, baseHome, "tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, options...)
+	home := makeFS(b, baseHome, "tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, c.ownedBy(tmpfsOptions(DefaultTmpfsSize, "0700"))...)
 	mountNew(b, "tmpfs", home, c.openNew(b, c.root, path.Dir(baseHome)), baseHome)
 }
 

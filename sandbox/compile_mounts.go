@@ -81,7 +81,7 @@ func (c *compilation) makeMount(b *plan.Builder, i int, m mount) (label string, 
 	const attrs = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
 	switch m.Type {
 	case Tmpfs:
-		return "mount tmpfs on " + m.Target, makeFS(b, m.Target, "tmpfs", attrs, tmpfsOptions(m.Size, octalMode(m.Mode))...)
+		return "mount tmpfs on " + m.Target, makeFS(b, m.Target, "tmpfs", attrs, c.ownedBy(tmpfsOptions(m.Size, octalMode(m.Mode)))...)
 	case File:
 		return "put a file on " + m.Target, c.sources[i].fd
 	case Proc:
@@ -92,6 +92,14 @@ func (c *compilation) makeMount(b *plan.Builder, i int, m mount) (label string, 
 		return "mount mqueue on " + m.Target, makeFS(b, m.Target, "mqueue", attrs|unix.MOUNT_ATTR_NOEXEC)
 	}
 	return fmt.Sprintf("bind %s on %s", m.Source, m.Target), c.sources[i].fd
+}
+
+// ownedBy adds the command's user as the owner, where PID 1, who makes the file system, is another.
+func (c *compilation) ownedBy(options []option) []option {
+	if uid, gid := c.ids.first(); c.ids.uid == uid && c.ids.gid == gid {
+		return options
+	}
+	return append(options, option{"uid", strconv.Itoa(c.ids.uid)}, option{"gid", strconv.Itoa(c.ids.gid)})
 }
 
 // compileFiles writes the Files of the Spec to a tmpfs of their own. A single file can be mounted only from

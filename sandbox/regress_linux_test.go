@@ -74,6 +74,21 @@ func TestClosedFileIsAFault(t *testing.T) {
 	}
 }
 
+func TestDeepTargetsAreAFault(t *testing.T) {
+	spec := Spec{Args: []string{"true"}}
+	for i := range 100 {
+		target := "/" + string(rune('a'+i%26)) + strings.Repeat("/x", i+50)
+		spec.Mounts = append(spec.Mounts, Mount{Type: Tmpfs, Target: target})
+	}
+	if err := validate(&spec); err == nil || !strings.Contains(err.Error(), "components of Targets together") {
+		t.Errorf("%v, want a fault of Mounts", err)
+	}
+	spec.Mounts = spec.Mounts[:50]
+	if _, err := Compile(spec, nil); err != nil {
+		t.Errorf("the control: %v", err)
+	}
+}
+
 func TestSearchOfALongPathIsBounded(t *testing.T) {
 	path := strings.Repeat("/x:", 10)
 	for i := range 1000 {

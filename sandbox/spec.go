@@ -146,7 +146,8 @@ type Mount struct {
 	Size int64
 
 	// Mode holds the permission bits of a File, zero is 0644, or of the top of a Tmpfs, zero is 1777.
-	// Of the other bits only fs.ModeSticky may be set, and only for a Tmpfs.
+	// Of the other bits only fs.ModeSticky may be set, and only for a Tmpfs. A Tmpfs belongs to User, a
+	// File to the first ID of UIDs and of GIDs.
 	Mode fs.FileMode
 }
 

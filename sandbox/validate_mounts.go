@@ -14,6 +14,7 @@ const (
 	maxFileData = 64 << 20 // bytes of Data of all Mounts together, which the set-up image carries
 	maxPath     = 4096     // PATH_MAX of linux/limits.h, NUL included
 	maxName     = 255      // NAME_MAX of linux/limits.h, bytes of one component
+	maxDepth    = 8192     // components of all Targets together: each takes three steps of the set-up's 65535
 )
 
 func validateRoot(f *faults, root *Root) {
@@ -43,7 +44,7 @@ func validateRoot(f *faults, root *Root) {
 
 func validateMounts(f *faults, mounts []Mount) {
 	targets := make(map[string]int, min(len(mounts), maxMounts))
-	data := 0
+	data, depth := 0, 0
 	for i := range mounts[:f.count("Mounts", len(mounts), maxMounts)] {
 		m, field := &mounts[i], index("Mounts", i)
 		validateSource(f, field, m)
@@ -56,6 +57,10 @@ func validateMounts(f *faults, mounts []Mount) {
 		}
 		validateContents(f, field, m)
 		data = min(data+len(m.Data), maxFileData+1)
+		depth += strings.Count(m.Target, "/")
+	}
+	if depth > maxDepth {
+		f.add("Mounts", "more than %d components of Targets together", maxDepth)
 	}
 	if data > maxFileData {
 		f.add("Mounts", "more than %d bytes of Data together", maxFileData)
