@@ -1,7 +1,9 @@
 package sandbox
 
 import (
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -114,5 +116,44 @@ func TestUsageIsInTheUnitsOfTheResult(t *testing.T) {
 	exit.Counted = false
 	if u := usage(&exit, began, began.Add(time.Second)); u.User != -1 || u.System != -1 || u.MemoryPeak != -1 {
 		t.Errorf("usage of a sandbox whose PID 1 was killed = %+v, want -1", u)
+	}
+}
+
+func TestNamespaceThatTheKernelLacks(t *testing.T) {
+	for _, tt := range []struct {
+		kind    string
+		feature Feature
+		flag    string
+		without bool // it can be done without
+	}{
+		{"cgroup", CgroupNamespace, "CLONE_NEWCGROUP", true},
+		{"ipc", IPCNamespace, "CLONE_NEWIPC", true},
+		{"uts", UTSNamespace, "CLONE_NEWUTS", true},
+		{"net", NetworkNamespace, "CLONE_NEWNET", true},
+		{"user", UserNamespace, "CLONE_NEWUSER", false},
+		{"mnt", MountNamespace, "CLONE_NEWNS", false},
+		{"pid", PIDNamespace, "CLONE_NEWPID", false},
+	} {
+		host := pretendHost("amd64", 1000)
+		spec := Spec{Args: []string{"true"}}
+		if p, err := Compile(spec, host); err != nil || !strings.Contains(p.String(), tt.flag) {
+			t.Errorf("the control: %s is not in the plan, %v", tt.flag, err)
+		}
+		host.facts.Namespaces = slices.DeleteFunc(host.facts.Namespaces, func(s string) bool { return s == tt.kind })
+		var u *UnsupportedError
+		if _, err := Compile(spec, host); !errors.As(err, &u) || u.Feature != tt.feature {
+			t.Errorf("without %s: %v, want an *UnsupportedError", tt.kind, err)
+		}
+		spec.AllowMissing = []Feature{tt.feature}
+		p, err := Compile(spec, host)
+		if !tt.without {
+			if !errors.Is(err, errors.ErrUnsupported) {
+				t.Errorf("without %s, allowed: %v, want an error all the same", tt.kind, err)
+			}
+			continue
+		}
+		if err != nil || strings.Contains(p.String(), tt.flag) || !slices.Equal(p.resolved.missing, spec.AllowMissing) {
+			t.Errorf("without %s, allowed: %v", tt.kind, err)
+		}
 	}
 }
