@@ -7,7 +7,7 @@ PLATFORMS ?= linux/amd64 linux/arm64 linux/386 darwin/amd64 windows/amd64
 # How long each fuzz target runs.
 FUZZTIME ?= 30s
 
-.PHONY: build test race bench soak lint fmt cross fuzz ci
+.PHONY: build test race bench soak lint fmt cross fuzz vm-test ci
 
 build:
 	go build ./...
@@ -48,6 +48,12 @@ fuzz:
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 		done; \
 	done
+
+# The tests in a virtual machine, on pure cgroup v2. VM is what testing/vm is called with, for example
+# VM='-run Cgroup ./internal/cgroup'.
+vm-test:
+	go build -o bin/vm ./testing/vm
+	bin/vm $(VM)
 
 ci:
 	.ci/run
