@@ -29,6 +29,7 @@ type Cmd struct {
 
 	mu       sync.Mutex
 	cause    Ending          // why the sandbox was ended; 0 if it was not
+	refused  string          // the call, where the cause is Forbidden
 	running  *launch.Process // what stop ends; nil before the start
 	force    *time.Timer     // ends PID 1, if it does not end by itself
 	ended    chan struct{}   // closed by Wait: nothing is left to watch
@@ -124,14 +125,22 @@ func (c *Cmd) start() error {
 	if err != nil {
 		return err
 	}
-	c.plan = p
 	files, err := c.streams.open(&c.spec, func() { c.stop(OutputExceeded) })
 	if err != nil {
 		return &OpError{Index: -1, Op: "open the streams", Err: err}
 	}
-	if c.process, err = p.launch(c.ctx, files); err != nil {
+	c.process, err = p.launch(c.ctx, files)
+	if p.deafer(err) {
+		// Nothing has run. What is lost is the name of a call that ends the command, and no protection.
+		if p, err = Compile(c.spec, nil); err != nil {
+			return err
+		}
+		c.process, err = p.launch(c.ctx, files)
+	}
+	if err != nil {
 		return err
 	}
+	c.plan = p
 	c.begin(c.process)
 	c.streams.copy()
 	c.watch()
@@ -161,13 +170,31 @@ func (c *Cmd) watch() {
 			}
 		})
 	}
-	if c.plan.resolved.watchCPU && len(c.process.Extra()) > 0 {
+	if c.plan.resolved.watchCPU {
 		w := cpuWatch{proc: c.process.Extra()[0], limit: limits.CPUTime}
 		c.watchers.Go(func() {
 			if w.exceeded(c.ended) {
 				c.stop(OutOfCPUTime)
 			}
 		})
+	}
+	if listener := c.process.Listener(); listener != nil {
+		s := &supervision{listener: listener, policy: c.plan.resolved.filter.policy, arch: c.plan.resolved.facts.Arch, answer: c.spec.Supervisor, forbid: c.forbid}
+		c.watchers.Go(s.serve)
+		c.watchers.Go(func() {
+			<-c.ended
+			_ = listener.Stop() // it is open until the watchers have ended
+		})
+	}
+}
+
+// forbid ends the sandbox for a call.
+func (c *Cmd) forbid(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause == 0 {
+		c.cause, c.refused = Forbidden, name
+		c.end()
 	}
 }
 
@@ -234,6 +261,9 @@ func (c *Cmd) Wait() (*Result, error) {
 	c.watchers.Wait()
 	c.process.Close()
 	r, verdictErr := verdict(&exit, c.over())
+	if r.Ended == Forbidden && r.Syscall == "" {
+		r.Syscall = c.refused
+	}
 	r.Usage = usage(&exit, c.began, c.process.Started)
 	r.Enforced, r.Missing = c.plan.resolved.enforced, c.plan.resolved.missing
 	switch {

@@ -9,7 +9,7 @@ import (
 	"github.com/ringfence-go/ringfence/internal/plan"
 )
 
-// compile writes the program of a sandbox: three processes, and the stages of each in order. Each stage
+// compile writes the program of a sandbox: its processes, and the stages of each in order. Each stage
 // is a function of r that appends ops; c carries what one stage opens and a later one uses.
 func compile(r *resolved) *plan.Program {
 	c := newCompilation(r)
@@ -28,7 +28,7 @@ func compile(r *resolved) *plan.Program {
 		c.compileSeal(b)
 		c.compileSystem(b)
 		c.compileConfine(b)
-		b.Fork("start PID 2 for the command", unix.CLONE_VM|unix.CLONE_VFORK|unix.CLONE_CLEAR_SIGHAND, c.started, plan.Command, func(b *plan.Builder) {
+		b.Fork("start PID 2 for the command", c.commandFlags(), c.started, plan.Command, func(b *plan.Builder) {
 			c.compileSession(b)
 			c.compileLimits(b)
 			c.compileDir(b)
@@ -39,6 +39,8 @@ func compile(r *resolved) *plan.Program {
 			c.compileExec(b)
 		})
 		c.compileInitConfine(b)
+		c.compileWitness(b)
+		c.compileInitFilter(b)
 		c.compileReap(b)
 	})
 	c.compileStubEnd(stub)
@@ -62,6 +64,7 @@ type compilation struct {
 	root     int            // descriptor of the new root, once it is one
 	dev      int            // descriptor of the sandbox's /dev
 	proc     int            // descriptor of the sandbox's /proc
+	listener int            // descriptor of the command's filter, if it has one
 }
 
 // stdio counts the standard streams.

@@ -54,7 +54,7 @@ var dropFromBoundingSet = sync.OnceValue(func() []*plan.Op {
 	})
 })
 
-// compileInitConfine leaves PID 1 with nothing but the calls that it waits and reports with.
+// compileInitConfine takes from PID 1 what it had for the command's sake.
 func (c *compilation) compileInitConfine(b *plan.Builder) {
 	// So that the command's streams end when the command closes them.
 	b.CloseBelow("leave the command's descriptors to it", c.report)
@@ -72,11 +72,54 @@ func (c *compilation) compileInitConfine(b *plan.Builder) {
 		b.Call("keep PID 1 out of the command's reach again", kernel.Prctl(unix.PR_SET_DUMPABLE, 0))
 	}
 	b.Call("drop every capability of PID 1", kernel.Capset())
+}
+
+// compileInitFilter leaves PID 1 with nothing but the calls that it waits and reports with.
+func (c *compilation) compileInitFilter(b *plan.Builder) {
 	b.Call("let PID 1 do nothing but wait and report", kernel.Seccomp(c.initFilter))
+}
+
+// commandFlags is what the command shares with PID 1 until it is executed. execve(2) gives it a table of
+// descriptors of its own: the listener that it opens as its last act stays with PID 1.
+func (c *compilation) commandFlags() kernel.CloneFlags {
+	const flags = unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_CLEAR_SIGHAND
+	if c.filter.heard == byNobody {
+		return flags
+	}
+	return flags | unix.CLONE_FILES
 }
 
 // compileCommandFilter takes the command's capabilities and loads its filter. Only executing comes after.
 func (c *compilation) compileCommandFilter(b *plan.Builder) {
 	b.Call("drop every capability of the command", kernel.Capset())
-	b.Call("load the seccomp filter", kernel.Seccomp(c.filter))
+	if c.filter.heard == byNobody {
+		b.Call(stepLoadFilter, kernel.Seccomp(c.filter.raw))
+		return
+	}
+	c.listener = b.Listen(stepLoadFilter, c.filter.raw)
+}
+
+// compileWitness starts the thread of PID 1 that sees the call for which the filter ends the sandbox. What
+// would end the calling process alone, and without a word, ends everything: by somebody whom no signal of
+// the command's can stop, since it is of PID 1, and who cannot miss a call, since the kernel counts for it
+// also those that a signal interrupts.
+func (c *compilation) compileWitness(b *plan.Builder) {
+	if c.filter.heard != byWitness {
+		return
+	}
+	// The thread has no stack for a handler, and a signal would interrupt its waiting.
+	b.Call("block signals for the witness of refused calls", kernel.BlockSignals())
+	const thread = unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD
+	refused := plan.NewRecord(plan.Refused, 0)
+	b.Fork("start the witness of refused calls", thread, refused, plan.Witness, func(b *plan.Builder) {
+		b.Call("let the witness do nothing but its task", kernel.Seccomp(c.witnessFilter))
+		b.Call("wait for a call that ends the sandbox", kernel.ReceiveNotification(c.listener, refused, plan.RecordCall)).
+			Tolerates("a call that a signal interrupted was made all the same", unix.ENOENT)
+		// The kernel answers ENOENT also when the last process under the filter has ended.
+		b.Call("look whether any process is left", kernel.LookForHangUp(c.listener, refused, plan.RecordPoll)).ReturnsAny()
+		b.Call("tell the caller of the call", kernel.Write(c.report, refused, "refused")).Returns(int64(len(refused.Bytes)))
+		b.Call("kill everything", kernel.KillAll()).Tolerates("PID 2 may have ended meanwhile", unix.ESRCH)
+		b.Call("end the witness", kernel.ExitThread())
+	})
+	b.Call("let signals through again", kernel.SetSignalMask())
 }

@@ -26,6 +26,7 @@ func (c *compilation) compileDir(b *plan.Builder) {
 	label := "change directory to " + c.dir
 	fd := b.Open(label, kernel.Openat2(unix.AT_FDCWD, c.dir, ownDir, unix.RESOLVE_NO_MAGICLINKS))
 	b.Call(label, kernel.Fchdir(fd))
+	b.Close(fd)
 }
 
 // compileUser becomes the command's user, where that is not who PID 1 is.
@@ -50,11 +51,13 @@ func (c *compilation) compileLookup(b *plan.Builder) {
 	}
 }
 
-// compileDescriptors leaves the command its own descriptors, and the report until it is executed.
+// compileDescriptors leaves the command its own descriptors once it is executed. Nothing is closed before:
+// the table may be that of PID 1 too.
 func (c *compilation) compileDescriptors(b *plan.Builder) {
-	b.CloseFrom("close everything but the report", c.lifeline)
-	if _, holes := c.payload(); len(holes) > 0 {
-		b.Close(holes...)
+	b.OnExec("let the execution close the report and everything above it", c.report)
+	_, holes := c.payload()
+	for _, fd := range holes {
+		b.Call("let the execution close a hole", kernel.SetCloseOnExec(fd))
 	}
 }
 
@@ -69,6 +72,18 @@ func (c *compilation) compileExec(b *plan.Builder) {
 	}
 }
 
+// sent returns the descriptors that the caller gets, in the order in which Plan.launch expects them.
+func (c *compilation) sent() []int {
+	var fds []int
+	if c.watchCPU {
+		fds = append(fds, c.proc)
+	}
+	if c.filter.heard == byCaller {
+		fds = append(fds, c.listener)
+	}
+	return fds
+}
+
 // compileReap is the life of PID 1 once the command runs: it reports the start, waits for whatever ends,
 // and when PID 2 has ended kills what is left and waits for that too: the kernel would do both when PID 1
 // ends, but counts what they used for nobody (zap_pid_ns_processes in kernel/pid_namespace.c). The
@@ -77,8 +92,8 @@ func (c *compilation) compileReap(b *plan.Builder) {
 	// No descriptor is sent but where it is needed: those of one user that are on their way count
 	// together, so that any sandbox could keep others from sending one (ETOOMANYREFS, unix(7)).
 	tell := kernel.Write(c.report, c.started, "started")
-	if c.watchCPU {
-		tell = kernel.SendFDs(c.report, c.started, "started", c.proc)
+	if fds := c.sent(); len(fds) > 0 {
+		tell = kernel.SendFDs(c.report, c.started, "started", fds...)
 	}
 	b.Call("tell the caller of the start", tell).Returns(int64(len(c.started.Bytes)))
 	b.Until("reap until PID 2 ends", kernel.Wait4(c.ended, plan.RecordStatus, plan.RecordUsage), 2)

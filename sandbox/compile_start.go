@@ -19,7 +19,6 @@ func (c *compilation) compileStub(b *plan.Builder) {
 	b.Call("let every signal through", kernel.SetSignalMask())
 	b.Append(resetSignals())
 	b.Call("create files with the modes that are asked for", kernel.Umask(0)).ReturnsAny()
-	b.Call("close the report when the command is executed", kernel.SetCloseOnExec(c.report))
 }
 
 // resetSignals returns the ops that reset what CLONE_CLEAR_SIGHAND and execve(2) leave: signals that the

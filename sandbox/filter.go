@@ -3,6 +3,7 @@
 package sandbox
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 
@@ -15,64 +16,145 @@ import (
 // sizeofInstruction is the size of struct sock_filter (linux/filter.h).
 const sizeofInstruction = 8
 
-// commandFilter compiles the policy of a Spec, and refuses one under which no command can start.
-func commandFilter(p *seccomp.Policy, arch string) ([]byte, error) {
-	notifies := func(r seccomp.Rule) bool { return r.Action == seccomp.Notify }
-	if p.Default == seccomp.Notify || p.BadArch == seccomp.Notify || p.Unknown == seccomp.Notify || slices.ContainsFunc(p.Rules, notifies) {
-		return nil, &UnsupportedError{Feature: SeccompNotify, Needs: "a later version of this library"}
-	}
-	f, err := p.Compile(arch)
-	if err != nil {
-		return nil, &SpecError{Field: "Seccomp", Reason: err.Error()}
-	}
-	// What the process does between the filter and the command. Ended there, it would look like an end
-	// of the command.
-	for _, name := range []string{"execve", "write", "exit_group"} {
-		call, err := seccomp.Call(arch, name, image.DataAddr)
-		if err != nil {
-			return nil, err
-		}
-		switch f.Eval(call) {
-		case seccomp.KillProcess, seccomp.KillThread, seccomp.Trap:
-			return nil, &SpecError{Field: "Seccomp", Reason: "it ends the process at " + name + ", by which the command is started or its failure told"}
-		}
-	}
-	return f.Raw(), nil
+// hearer says who is told of the calls for which a filter does not decide alone.
+type hearer int
+
+const (
+	byNobody  hearer = iota // such a call is the kernel's to end, or there is none
+	byWitness               // a thread of PID 1: the filter kills, and the caller is told for what
+	byCaller                // the filter asks a supervisor too
+)
+
+// filter is a policy as the kernel takes it.
+type filter struct {
+	raw   []byte
+	heard hearer
+	// policy is what the Spec says, where a kill is one; byCaller only.
+	policy *seccomp.Policy
 }
 
-// compileFilter returns a policy of this library as the kernel takes it.
-func compileFilter(p *seccomp.Policy, arch string) ([]byte, error) {
-	f, err := p.Compile(arch)
-	if err != nil {
-		return nil, err
+// kills reports whether an action ends the process, so that it cannot say why.
+func kills(a seccomp.Action) bool { return a == seccomp.KillProcess || a == seccomp.KillThread }
+
+// actions returns every action that a policy may take.
+func actions(p *seccomp.Policy) []seccomp.Action {
+	all := []seccomp.Action{p.Default, p.BadArch, p.Unknown}
+	if p.BadArch == 0 {
+		all[1] = seccomp.KillProcess // what the zero value is
 	}
-	return f.Raw(), nil
+	for i := range p.Rules {
+		all = append(all, p.Rules[i].Action)
+	}
+	return all
+}
+
+// notifying returns p with a word to the listener wherever p kills. The kernel makes neither call.
+func notifying(p *seccomp.Policy) *seccomp.Policy {
+	notify := func(a seccomp.Action) seccomp.Action {
+		if kills(a) {
+			return seccomp.Notify
+		}
+		return a
+	}
+	t := *p
+	t.Rules = slices.Clone(p.Rules)
+	t.Default, t.Unknown = notify(p.Default), notify(p.Unknown)
+	if t.BadArch = notify(p.BadArch); p.BadArch == 0 {
+		t.BadArch = seccomp.Notify
+	}
+	for i := range t.Rules {
+		t.Rules[i].Action = notify(t.Rules[i].Action)
+	}
+	return &t
+}
+
+// compileFilter compiles a policy for a command. heard says whether there may be a listener, and
+// supervised whether the caller answers.
+func compileFilter(p *seccomp.Policy, arch string, listens, supervised bool) (filter, error) {
+	f := filter{heard: byNobody}
+	switch {
+	case supervised:
+		f.heard, f.policy = byCaller, p.Clone()
+	case listens && slices.ContainsFunc(actions(p), kills):
+		f.heard = byWitness
+	}
+	if f.heard != byNobody {
+		p = notifying(p)
+	}
+	compiled, err := p.Compile(arch)
+	if err != nil {
+		return filter{}, err
+	}
+	// What the process does between the filter and the command. Ended there, it would look like an end
+	// of the command; asked there, nobody could answer yet.
+	for _, name := range startingCalls {
+		call, err := seccomp.Call(arch, name, image.DataAddr)
+		if err != nil {
+			continue // of a policy for no architecture of ours
+		}
+		switch a := compiled.Eval(call); {
+		case kills(a), a == seccomp.Trap, a == seccomp.Notify:
+			return filter{}, fmt.Errorf("it ends the process or notifies at %s, by which the command is started or its failure told", name)
+		}
+	}
+	f.raw = compiled.Raw()
+	return f, nil
+}
+
+// startingCalls are what a process does between the filter and the command: it executes it, or tells that
+// it could not.
+var startingCalls = []string{"execve", "write", "exit_group"}
+
+// commandFilter compiles the policy of a Spec.
+func commandFilter(spec *Spec, arch string, listens bool) (filter, error) {
+	p := spec.Seccomp
+	asks := slices.Contains(actions(p), seccomp.Notify)
+	switch {
+	case asks && spec.Supervisor == nil:
+		return filter{}, &SpecError{Field: "Seccomp", Reason: "it notifies, and without a Supervisor nobody would answer"}
+	case !asks && spec.Supervisor != nil:
+		return filter{}, &SpecError{Field: "Supervisor", Reason: "set, but Seccomp notifies of no call"}
+	}
+	f, err := compileFilter(p, arch, listens, asks)
+	if err != nil {
+		return filter{}, &SpecError{Field: "Seccomp", Reason: err.Error()}
+	}
+	return f, nil
 }
 
 // The filters that do not depend on a Spec are compiled once for each architecture. Nobody writes to
 // them: an image holds a copy.
 var (
-	defaultFilters = perArch(seccomp.Default)
-	initFilters    = perArch(initPolicy)
+	defaultFilters = perArch(func(arch string) (filter, error) { return compileFilter(seccomp.Default(), arch, true, false) })
+	deafFilters    = perArch(func(arch string) (filter, error) { return compileFilter(seccomp.Default(), arch, false, false) })
+	initFilters    = perArch(func(arch string) (filter, error) { return ownFilter(initPolicy(), arch) })
+	witnessFilters = perArch(func(arch string) (filter, error) { return ownFilter(witnessPolicy(), arch) })
 )
 
-func perArch(policy func() *seccomp.Policy) map[string]func() ([]byte, error) {
-	filters := map[string]func() ([]byte, error){}
+// ownFilter compiles a policy for a process of this library, in which a kill is one.
+func ownFilter(p *seccomp.Policy, arch string) (filter, error) {
+	f, err := p.Compile(arch)
+	if err != nil {
+		return filter{}, err
+	}
+	return filter{raw: f.Raw()}, nil
+}
+
+type archFilters map[string]func() (filter, error)
+
+func perArch(compile func(arch string) (filter, error)) archFilters {
+	filters := archFilters{}
 	for _, arch := range []string{"amd64", "arm64"} {
-		filters[arch] = sync.OnceValues(func() ([]byte, error) { return compileFilter(policy(), arch) })
+		filters[arch] = sync.OnceValues(func() (filter, error) { return compile(arch) })
 	}
 	return filters
 }
 
-func defaultFilter(arch string) ([]byte, error) { return filterOf(defaultFilters, arch) }
-
-func initFilter(arch string) ([]byte, error) { return filterOf(initFilters, arch) }
-
-func filterOf(filters map[string]func() ([]byte, error), arch string) ([]byte, error) {
-	if filter, ok := filters[arch]; ok {
-		return filter()
+func (f archFilters) of(arch string) (filter, error) {
+	if compile, ok := f[arch]; ok {
+		return compile()
 	}
-	return nil, &UnsupportedError{Feature: SeccompBPF, Needs: "linux on amd64 or arm64, not " + arch}
+	return filter{}, &UnsupportedError{Feature: SeccompBPF, Needs: "linux on amd64 or arm64, not " + arch}
 }
 
 // initPolicy is what init may do once the command runs: look at the lifeline, wait, kill what the
@@ -83,10 +165,29 @@ func initPolicy() *seccomp.Policy {
 		Unknown: seccomp.KillProcess,
 		Rules: []seccomp.Rule{
 			{Names: []string{"read", "write", "sendmsg", "wait4", "rt_sigreturn", "restart_syscall", "exit_group"}, Action: seccomp.Allow},
-			{Names: []string{"kill"}, Action: seccomp.Allow, Args: []seccomp.Arg{
-				{Index: 0, Op: seccomp.Equal, Value: seccomp.Low32, Mask: seccomp.Low32}, // -1: everybody else
-				{Index: 1, Op: seccomp.Equal, Value: uint64(unix.SIGKILL), Mask: seccomp.Low32},
-			}},
+			killEverybody,
 		},
 	}
 }
+
+// witnessPolicy is what the witness of refused calls may do: receive one, look at the listener, report,
+// kill everything, end. exit_group is how a step that fails ends PID 1.
+func witnessPolicy() *seccomp.Policy {
+	return &seccomp.Policy{
+		Default: seccomp.KillProcess,
+		Unknown: seccomp.KillProcess,
+		Rules: []seccomp.Rule{
+			{Names: []string{"ppoll", "write", "exit", "exit_group", "restart_syscall"}, Action: seccomp.Allow},
+			{Names: []string{"ioctl"}, Action: seccomp.Allow, Args: []seccomp.Arg{
+				{Index: 1, Op: seccomp.Equal, Value: unix.SECCOMP_IOCTL_NOTIF_RECV, Mask: seccomp.Low32},
+			}},
+			killEverybody,
+		},
+	}
+}
+
+// killEverybody is kill(-1, SIGKILL).
+var killEverybody = seccomp.Rule{Names: []string{"kill"}, Action: seccomp.Allow, Args: []seccomp.Arg{
+	{Index: 0, Op: seccomp.Equal, Value: seccomp.Low32, Mask: seccomp.Low32}, // -1: everybody else
+	{Index: 1, Op: seccomp.Equal, Value: uint64(unix.SIGKILL), Mask: seccomp.Low32},
+}}

@@ -28,14 +28,33 @@ func TestPolicyThatRefusesExecveIsAnErrorOfTheStart(t *testing.T) {
 	}
 }
 
-func TestNotifyIsNotSupported(t *testing.T) {
+func TestNotifyAndSupervisorComeTogether(t *testing.T) {
 	for name, p := range map[string]*seccomp.Policy{
 		"default":  {Default: seccomp.Notify},
 		"bad arch": {Default: seccomp.Allow, BadArch: seccomp.Notify},
 		"rule":     {Default: seccomp.Allow, Rules: []seccomp.Rule{{Names: []string{"mkdir"}, Action: seccomp.Notify}}},
 	} {
-		if _, err := Compile(Spec{Args: []string{"true"}, Seccomp: p}, nil); !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("%s: %v, want an *UnsupportedError", name, err)
+		var spec *SpecError
+		if _, err := Compile(Spec{Args: []string{"true"}, Seccomp: p}, nil); !errors.As(err, &spec) || spec.Field != "Seccomp" {
+			t.Errorf("%s without a supervisor: %v, want a fault of Seccomp", name, err)
+		}
+	}
+	answer := func(context.Context, *Notification) Answer { return Continue() }
+	for _, p := range []*seccomp.Policy{nil, seccomp.Default()} {
+		var spec *SpecError
+		if _, err := Compile(Spec{Args: []string{"true"}, Seccomp: p, Supervisor: answer}, nil); !errors.As(err, &spec) || spec.Field != "Supervisor" {
+			t.Errorf("a supervisor that is never asked: %v, want a fault of Supervisor", err)
+		}
+	}
+}
+
+func TestPolicyThatAsksAtTheStartIsRefused(t *testing.T) {
+	answer := func(context.Context, *Notification) Answer { return Continue() }
+	for _, name := range startingCalls {
+		p := &seccomp.Policy{Default: seccomp.Allow, Rules: []seccomp.Rule{{Names: []string{name}, Action: seccomp.Notify}}}
+		var spec *SpecError
+		if _, err := Compile(Spec{Args: []string{"true"}, Seccomp: p, Supervisor: answer}, nil); !errors.As(err, &spec) || spec.Field != "Seccomp" {
+			t.Errorf("%s: %v, want a fault of Seccomp", name, err)
 		}
 	}
 }

@@ -223,10 +223,12 @@ func TestNoStepThatConfinesCanBeLost(t *testing.T) {
 // reasons maps labels, as regular expressions, to the tests that show why such a step is there: without it
 // one of them fails.
 var reasons = []struct{ label, test string }{
-	{`close every descriptor that was not handed in|close everything but the report`, "TestPayloadInheritsNoDescriptor"},
+	{`close every descriptor that was not handed in|let the execution close (the report and everything above it|a hole)`, "TestPayloadInheritsNoDescriptor"},
 	{`let every signal through`, "TestCallersSignalsDoNotReachIntoTheCommand"},
 	{`create files with the modes that are asked for|set the usual file mode mask`, "TestFileModeMaskIsTheUsualOne"},
-	{`close the report when the command is executed`, "TestGarbageOnEveryDescriptorChangesNoResult"},
+	{`(block|let) signals .*|start the witness of refused calls|let the witness do nothing but its task|end the witness`, "TestForbiddenCallCannotBeTakenBack"},
+	{`wait for a call that ends the sandbox|tell the caller of the call|kill everything`, "TestForbiddenCallIsNamed"},
+	{`look whether any process is left`, "TestEndThatNobodyForbade"},
 	{`start PID 1 in namespaces of its own`, "TestPayloadSeesAndSignalsNobodyOutside"},
 	{`tell the caller of (PID 1|the start|the end)|end the (stub|sandbox)|reap until PID 2 ends`, "TestExitCodeIsTheCommandsOwn"},
 	{`(kill|reap) what is left`, "TestGrandchildThatHoldsAPipeDoesNotHoldWaitUp"},

@@ -19,6 +19,9 @@ type Host struct {
 	stat func(path string) (fs.FileInfo, error)
 	// subordinate returns the first ID set aside for root in /etc/subuid and /etc/subgid.
 	subordinate func() (uid, gid int, ok bool)
+	// listened says that the caller is under a filter with a listener, as in a sandbox in a sandbox: the
+	// kernel lets no filter below it have another (seccomp(2), EBUSY). Nothing but a try can tell.
+	listened bool
 }
 
 // Probe reads what this machine is like. It starts no process and changes nothing. Run does it by
@@ -48,6 +51,8 @@ type hostCache struct {
 	mu   sync.Mutex
 	host *Host
 	read time.Time
+	// listened stays: no process gets rid of a filter.
+	listened bool
 }
 
 var thisHost hostCache
@@ -61,9 +66,19 @@ func (c *hostCache) get() (*Host, error) {
 		if err != nil {
 			return nil, err
 		}
+		host.listened = c.listened
 		c.host, c.read = host, time.Now()
 	}
 	return c.host, nil
+}
+
+// noteListened remembers that a listener was refused. It returns false if that was known.
+func (c *hostCache) noteListened() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := c.listened
+	c.listened, c.host = true, nil
+	return !known
 }
 
 // has reports whether the kernel has this kind of namespace, by its name in /proc/PID/ns.

@@ -38,7 +38,8 @@ type resolved struct {
 	rlimits    []Rlimit
 	watchCPU   bool // the caller needs the sandbox's /proc to see what its processes use
 
-	filter, initFilter []byte
+	filter                    filter
+	initFilter, witnessFilter []byte
 
 	enforced []Enforcement
 	missing  []Feature
@@ -205,17 +206,28 @@ func isDir(host *Host, p string) (bool, error) {
 	return info.IsDir(), nil
 }
 
-// resolveFilters compiles the command's filter and init's.
+// resolveFilters compiles the command's filter, init's, and the witness's.
 func (r *resolved) resolveFilters(spec *Spec, host *Host) error {
-	var err error
-	if r.initFilter, err = initFilter(host.facts.Arch); err != nil {
+	arch := host.facts.Arch
+	own, err := initFilters.of(arch)
+	if err != nil {
 		return err
 	}
-	if spec.Seccomp == nil {
-		r.filter, err = defaultFilter(host.facts.Arch)
+	r.initFilter = own.raw
+	if own, err = witnessFilters.of(arch); err != nil {
 		return err
 	}
-	r.filter, err = commandFilter(spec.Seccomp, host.facts.Arch)
+	r.witnessFilter = own.raw
+	switch {
+	case spec.Seccomp != nil:
+		r.filter, err = commandFilter(spec, arch, !host.listened)
+	case spec.Supervisor != nil:
+		err = &SpecError{Field: "Supervisor", Reason: "set, but the default policy notifies of no call"}
+	case host.listened:
+		r.filter, err = deafFilters.of(arch)
+	default:
+		r.filter, err = defaultFilters.of(arch)
+	}
 	return err
 }
 
@@ -227,7 +239,13 @@ func (r *resolved) resolveEnforced(spec *Spec) {
 	}
 	r.enforce(Capabilities, "capset and bounding set, all empty")
 	r.enforce(NoNewPrivs, "PR_SET_NO_NEW_PRIVS")
-	r.enforce(SeccompBPF, fmt.Sprintf("%d instructions", len(r.filter)/sizeofInstruction))
+	r.enforce(SeccompBPF, fmt.Sprintf("%d instructions", len(r.filter.raw)/sizeofInstruction))
+	switch r.filter.heard {
+	case byWitness:
+		r.enforce(SeccompNotify, "SECCOMP_RET_USER_NOTIF to a thread of PID 1")
+	case byCaller:
+		r.enforce(SeccompNotify, "SECCOMP_RET_USER_NOTIF to the caller")
+	}
 	l := &spec.Limits
 	if l.WallTime > 0 {
 		r.enforce(WallTimeLimit, "timer")

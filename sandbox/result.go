@@ -19,7 +19,7 @@ const (
 	OutOfCPUTime                     // by Limits.CPUTime
 	OutOfMemory                      // by Limits.MemoryMax
 	OutputExceeded                   // by Limits.OutputMax
-	Forbidden                        // by the seccomp filter
+	Forbidden                        // for a call for which the seccomp policy kills; see Result.Syscall
 )
 
 // String returns the ending in words.
@@ -51,9 +51,14 @@ func (e Ending) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
 // Result is how a command ended, what it used, and what held it.
 type Result struct {
 	Ended    Ending
-	ExitCode int            // -1 unless Exited
-	Signal   syscall.Signal // the signal that ended the command, if one did; 0 if none
-	Syscall  string         // Forbidden: the refused call, where known
+	ExitCode int // -1 unless Exited
+	// Signal ended the command, if one did; 0 if none. Of a Forbidden run it is SIGSYS, with which the
+	// kernel ends a process for such a call.
+	Signal syscall.Signal
+	// Syscall is the refused call of a Forbidden run: "mount"; of another ABI than the program's with that
+	// behind, "mount (386)"; of a number that no table has, that number. "" is not known: the call was
+	// interrupted by a signal before it was seen.
+	Syscall  string
 	Usage    Usage
 	Enforced []Enforcement // what held the command, in a fixed order
 	Missing  []Feature     // left out under AllowMissing

@@ -74,9 +74,9 @@ func (p *Plan) launch(ctx context.Context, files []*os.File) (*launch.Process, e
 	if err != nil {
 		return nil, &OpError{Index: -1, Op: "build the set-up image", Err: err}
 	}
-	cfg := launch.Config{Image: img, Files: files, Scratch: os.TempDir()}
+	cfg := launch.Config{Image: img, Files: files, Listens: p.resolved.filter.heard == byCaller, Scratch: os.TempDir()}
 	if p.resolved.watchCPU {
-		cfg.Extra = 1
+		cfg.Extra++
 	}
 	if i := p.resolved.ids; i.byCaller {
 		cfg.MapIDs = func(pid int) error { return idmap.Apply(pid, i.uids, i.gids, false) }
@@ -86,6 +86,12 @@ func (p *Plan) launch(ctx context.Context, files []*os.File) (*launch.Process, e
 		return nil, p.startError(ctx, err)
 	}
 	return process, nil
+}
+
+// deafer reports whether a start failed for want of a listener that the next plan does without.
+func (p *Plan) deafer(err error) bool {
+	var u *UnsupportedError
+	return errors.As(err, &u) && u.Feature == SeccompNotify && p.resolved.filter.heard == byWitness && thisHost.noteListened()
 }
 
 // usage completes a Usage. What the kernel has counted for nobody is not known.
@@ -106,6 +112,12 @@ func usage(exit *launch.Exit, began, started time.Time) Usage {
 func verdict(exit *launch.Exit, cause Ending) (Result, error) {
 	r := Result{ExitCode: -1}
 	switch {
+	case exit.Refused != nil:
+		r.Ended, r.Signal, r.Syscall = Forbidden, unix.SIGSYS, callName(exit.Refused.Arch, exit.Refused.Number)
+		return r, nil
+	case cause == Forbidden: // by a Supervisor
+		r.Ended, r.Signal = Forbidden, unix.SIGSYS
+		return r, nil
 	case cause == OutputExceeded:
 		r.Ended = OutputExceeded
 	case exit.Reported && exit.Status.Exited():

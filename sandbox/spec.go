@@ -79,7 +79,14 @@ type Spec struct {
 
 	// Seccomp is the filter for system calls; nil is seccomp.Default(). There is no value for "no
 	// filter": a policy that allows everything says so itself.
+	//
+	// A call for which it kills, whatever process or thread of the sandbox makes it, ends everything in
+	// the sandbox: the Result is Forbidden and names the call.
 	Seccomp *seccomp.Policy
+
+	// Supervisor answers the calls for which Seccomp says seccomp.Notify. It must be set if there are
+	// any, and only then.
+	Supervisor Supervisor
 
 	// Limits bounds what the command uses; zero is no limit but the small ones of the base system.
 	Limits Limits

@@ -73,6 +73,7 @@ const (
 	stepMakeProc      = "make a proc for /proc: mount it"
 	stepMountProc     = "mount proc on /proc"
 	stepMountDev      = "mount tmpfs on /dev"
+	stepLoadFilter    = "load the seccomp filter"
 )
 
 // unsupported recognizes the steps at which hosts refuse user namespaces.
@@ -80,6 +81,9 @@ func (p *Plan) unsupported(op *plan.Op, cause error) error {
 	switch {
 	case errors.Is(cause, syscall.EAGAIN), errors.Is(cause, syscall.ENOMEM):
 		return nil // the host can, only not now
+	case op.Label == stepLoadFilter && errors.Is(cause, syscall.EBUSY):
+		// seccomp(2): of the filters of a process only one may have a listener.
+		return &UnsupportedError{Feature: SeccompNotify, Needs: "a caller that is under no filter with a listener: the kernel allows a process one", Err: cause}
 	case op.Kind == plan.Fork && op.Process == plan.Stub:
 		return &UnsupportedError{Feature: UserNamespace, Needs: "a host that lets this user make namespaces", Remedy: namespaceRemedy(cause), Err: cause}
 	case errors.Is(cause, syscall.ENOSYS):

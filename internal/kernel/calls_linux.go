@@ -43,6 +43,12 @@ func CloseRange(first int, last int64) Call {
 	return Call{Name: "close_range", Args: []Arg{num(int64(first)), {Value: last, Show: showLast}, num(0)}}
 }
 
+// CloseRangeOnExec makes first and every descriptor above it close on exec.
+func CloseRangeOnExec(first int) Call {
+	return Call{Name: "close_range", Args: []Arg{num(int64(first)), {Value: LastDescriptor, Show: showLast},
+		named(unix.CLOSE_RANGE_CLOEXEC, "CLOSE_RANGE_CLOEXEC")}}
+}
+
 func showLast(a Arg) string {
 	if a.Value == LastDescriptor {
 		return "~0U"
@@ -70,6 +76,9 @@ func fcntl(fd int, cmd int64, name string, arg Arg) Call {
 // Exit ends the process.
 func Exit(code int) Call { return Call{Name: "exit_group", Args: []Arg{num(int64(code))}} }
 
+// ExitThread ends the calling thread alone.
+func ExitThread() Call { return Call{Name: "exit", Args: []Arg{num(0)}} }
+
 // Wait4 waits for any child. Its wait status goes to the given offset of m, its usage to another.
 func Wait4(m *Memory, status, rusage int) Call {
 	return Call{Name: "wait4", Args: []Arg{num(-1), {Mem: m, Offset: status, Text: "&status"}, named(unix.WALL, "__WALL"),
@@ -87,14 +96,15 @@ const SizeofRusage = 144
 // CloneFlags are what a new process gets of its own, and what it shares.
 type CloneFlags uint64
 
-// Clone3 starts a process. Its pid, as the caller sees it, goes to the given offset of m. The exit
-// signal is SIGCHLD; with CLONE_PARENT, clone(2) takes the caller's and allows no other.
+// Clone3 starts a process or thread. Its ID, as the caller sees it, goes to the given offset of m. The
+// exit signal is SIGCHLD; with CLONE_PARENT, clone(2) takes the caller's and allows no other, and a thread
+// has none.
 func Clone3(f CloneFlags, m *Memory, pid int) Call {
 	f |= unix.CLONE_PARENT_SETTID
 	args := Zeroed(64) // struct clone_args, CLONE_ARGS_SIZE_VER0
 	args.put64(0, uint64(f))
 	args.Refs = []Ref{{Offset: 24, To: m, ToOffset: pid}}
-	if f&unix.CLONE_PARENT == 0 {
+	if f&(unix.CLONE_PARENT|unix.CLONE_THREAD) == 0 {
 		args.put64(32, uint64(unix.SIGCHLD))
 	}
 	return Call{Name: "clone3", Args: []Arg{{Mem: args, Show: showCloneArgs}, num(int64(len(args.Bytes)))}}
@@ -106,7 +116,8 @@ func showCloneArgs(a Arg) string {
 		{unix.CLONE_NEWNET, "CLONE_NEWNET"}, {unix.CLONE_NEWIPC, "CLONE_NEWIPC"}, {unix.CLONE_NEWUTS, "CLONE_NEWUTS"},
 		{unix.CLONE_NEWCGROUP, "CLONE_NEWCGROUP"}, {unix.CLONE_PARENT, "CLONE_PARENT"},
 		{unix.CLONE_PARENT_SETTID, "CLONE_PARENT_SETTID"},
-		{unix.CLONE_VM, "CLONE_VM"}, {unix.CLONE_VFORK, "CLONE_VFORK"}, {unix.CLONE_CLEAR_SIGHAND, "CLONE_CLEAR_SIGHAND"},
+		{unix.CLONE_VM, "CLONE_VM"}, {unix.CLONE_VFORK, "CLONE_VFORK"}, {unix.CLONE_FILES, "CLONE_FILES"},
+		{unix.CLONE_SIGHAND, "CLONE_SIGHAND"}, {unix.CLONE_THREAD, "CLONE_THREAD"}, {unix.CLONE_CLEAR_SIGHAND, "CLONE_CLEAR_SIGHAND"},
 	})
 	if a.Mem.uint64(32) != 0 {
 		shown += ", exit_signal=" + signalName(unix.Signal(a.Mem.uint64(32)))
@@ -170,6 +181,13 @@ func SetSignalMask() Call {
 	return Call{Name: "rt_sigprocmask", Args: []Arg{named(unix.SIG_SETMASK, "SIG_SETMASK"), {Mem: Zeroed(8), Text: "[]"}, null(), num(8)}}
 }
 
+// BlockSignals blocks every signal that can be blocked.
+func BlockSignals() Call {
+	all := Zeroed(8)
+	all.put64(0, ^uint64(0))
+	return Call{Name: "rt_sigprocmask", Args: []Arg{named(unix.SIG_SETMASK, "SIG_SETMASK"), {Mem: all, Text: "~[]"}, null(), num(8)}}
+}
+
 func showSignal(a Arg) string { return signalName(unix.Signal(a.Value)) }
 
 func signalName(sig unix.Signal) string {
@@ -230,11 +248,38 @@ func Capset() Call {
 }
 
 // Seccomp loads a filter: instructions in the layout of struct sock_filter.
-func Seccomp(filter []byte) Call {
+func Seccomp(filter []byte) Call { return seccomp(filter, num(0)) }
+
+// SeccompListener is Seccomp, and opens the listener of the filter (seccomp_unotify(2)), which the kernel
+// makes close on exec.
+func SeccompListener(filter []byte) Call {
+	return seccomp(filter, named(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, "SECCOMP_FILTER_FLAG_NEW_LISTENER"))
+}
+
+func seccomp(filter []byte, how Arg) Call {
 	prog := Zeroed(16) // struct sock_fprog
 	prog.put32(0, uint32(len(filter)/sizeofSockFilter))
 	prog.Refs = []Ref{{Offset: 8, To: &Memory{Bytes: filter}}}
-	return Call{Name: "seccomp", Args: []Arg{named(unix.SECCOMP_SET_MODE_FILTER, "SECCOMP_SET_MODE_FILTER"), num(0), {Mem: prog, Show: showProgram}}}
+	return Call{Name: "seccomp", Args: []Arg{named(unix.SECCOMP_SET_MODE_FILTER, "SECCOMP_SET_MODE_FILTER"), how, {Mem: prog, Show: showProgram}}}
+}
+
+// SizeofNotification is the size of struct seccomp_notif (linux/seccomp.h).
+const SizeofNotification = 80
+
+// ReceiveNotification waits at the listener fd for a call, which goes to the given offset of m.
+func ReceiveNotification(fd int, m *Memory, at int) Call {
+	return Call{Name: "ioctl", Args: []Arg{num(int64(fd)), named(unix.SECCOMP_IOCTL_NOTIF_RECV, "SECCOMP_IOCTL_NOTIF_RECV"), {Mem: m, Offset: at, Text: "&call"}}}
+}
+
+// SizeofPollFD is the size of struct pollfd.
+const SizeofPollFD = 8
+
+// LookForHangUp asks whether fd has hung up, without waiting. The struct pollfd is at the given offset
+// of m.
+func LookForHangUp(fd int, m *Memory, at int) Call {
+	m.put32(at, uint32(fd)) // no events: a hang-up is told all the same (poll(2))
+	return Call{Name: "ppoll", Args: []Arg{{Mem: m, Offset: at, Text: fmt.Sprintf("[{fd=%d, events=0}]", fd)}, num(1),
+		{Mem: Zeroed(16), Text: "{0, 0}"}, null(), num(0)}}
 }
 
 const sizeofSockFilter = 8

@@ -16,9 +16,10 @@ type Process struct {
 	Started time.Time // when the command was executed
 
 	report   *report
-	early    *plan.Record // the end, if it was told before all of the start was
+	early    []plan.Record // of the end, if it was told before all of the start was
 	lifeline *os.File
 	extra    []*os.File // what the program sent along with the start
+	listener *Listener  // of the command's filter; nil is none
 
 	mu      sync.Mutex // guards what follows against use after Close
 	pid     int        // of PID 1, as this program sees it; 0 is not known. It keeps its number until it is reaped
@@ -39,11 +40,18 @@ type Exit struct {
 	Usage   unix.Rusage
 	Counted bool
 	Ended   time.Time
+	// Refused is the call for which the sandbox was ended; nil if it was not.
+	Refused *plan.Refusal
 }
 
-// take notes what init reported of the end.
+// take notes what a record tells of the end.
 func (e *Exit) take(r *plan.Record) {
-	e.Reported, e.Status, e.Usage, e.Ended = true, r.Status, r.Usage, time.Now()
+	switch {
+	case r.Kind == plan.Ended:
+		e.Reported, e.Status, e.Usage, e.Ended = true, r.Status, r.Usage, time.Now()
+	case r.Kind == plan.Refused && r.Call.Seen:
+		e.Refused = &r.Call
+	}
 }
 
 // ErrEnded says that there is no process left to signal.
@@ -53,8 +61,8 @@ var ErrEnded = os.ErrProcessDone
 // once, and Close after it.
 func (p *Process) Wait() (Exit, error) {
 	var exit Exit
-	if p.early != nil {
-		exit.take(p.early)
+	for i := range p.early {
+		exit.take(&p.early[i])
 	}
 	for {
 		record, fds, err := p.report.read()
@@ -62,9 +70,7 @@ func (p *Process) Wait() (Exit, error) {
 			break // the end of file, or of what can be read: the wait status decides
 		}
 		closeAll(fds)
-		if record.Kind == plan.Ended {
-			exit.take(&record)
-		}
+		exit.take(&record)
 	}
 	status, usage, err := p.reap()
 	if exit.Ended.IsZero() {
@@ -88,6 +94,10 @@ func (p *Process) Kill() error {
 
 // Extra returns the files that the program sent along with the start. They are p's, and closed by Close.
 func (p *Process) Extra() []*os.File { return p.extra }
+
+// Listener returns the listener of the command's filter, if Config asked for it. It is p's, and closed by
+// Close.
+func (p *Process) Listener() *Listener { return p.listener }
 
 func send(pidfd int, sig unix.Signal) error {
 	if pidfd < 0 {
@@ -168,6 +178,9 @@ func (p *Process) Close() {
 	}
 	for _, f := range p.extra {
 		f.Close()
+	}
+	if p.listener != nil {
+		p.listener.file.Close()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -22,8 +22,10 @@ type Config struct {
 	Files []*os.File
 	// MapIDs, if not nil, gives the user namespace of the process with this ID its maps.
 	MapIDs func(pid int) error
-	// Extra is how many descriptors come with the start.
-	Extra int
+	// Extra is how many descriptors come with the start; Listens says that the listener of the command's
+	// filter comes after them.
+	Extra   int
+	Listens bool
 	// Scratch is the directory for a private file, if the host executes no memfd.
 	Scratch string
 }
@@ -226,9 +228,6 @@ func (s *start) follow() error {
 
 // note takes what a record brings.
 func (s *start) note(record plan.Record, fds []int) error {
-	for _, fd := range fds {
-		s.p.extra = append(s.p.extra, os.NewFile(uintptr(fd), "from the sandbox"))
-	}
 	switch record.Kind {
 	case plan.Cloned:
 		if err := s.p.adoptInit(record.PID); err != nil {
@@ -237,14 +236,33 @@ func (s *start) note(record plan.Record, fds []int) error {
 		return s.mapIDs(record.PID)
 	case plan.Started:
 		s.p.Started = time.Now()
-		if len(fds) < s.cfg.Extra {
-			// The kernel drops descriptors for which the receiver has no room (unix(7), SCM_RIGHTS).
-			return fmt.Errorf("receive a descriptor: %w", unix.EMFILE)
-		}
-	case plan.Ended:
-		s.p.early = &record
+		return s.take(fds)
+	case plan.Ended, plan.Refused:
+		s.p.early = append(s.p.early, record)
 	}
 	return nil
+}
+
+// take takes over the descriptors that came with the start.
+func (s *start) take(fds []int) error {
+	want := s.cfg.Extra
+	if s.cfg.Listens {
+		want++
+	}
+	if len(fds) != want {
+		closeAll(fds)
+		// The kernel drops descriptors for which the receiver has no room (unix(7), SCM_RIGHTS).
+		return fmt.Errorf("receive a descriptor: %w", unix.EMFILE)
+	}
+	for _, fd := range fds[:s.cfg.Extra] {
+		s.p.extra = append(s.p.extra, os.NewFile(uintptr(fd), "from the sandbox"))
+	}
+	if !s.cfg.Listens {
+		return nil
+	}
+	var err error
+	s.p.listener, err = newListener(fds[s.cfg.Extra])
+	return err
 }
 
 func (s *start) mapIDs(pid int) error {

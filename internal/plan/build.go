@@ -100,6 +100,14 @@ func (b *Builder) Resolve(label string, c kernel.Call) int {
 	return fd
 }
 
+// OnExec makes first and every descriptor above it close when the command is executed.
+func (b *Builder) OnExec(label string, first int) { b.Call(label, kernel.CloseRangeOnExec(first)) }
+
+// Listen loads a filter, and returns the number of its listener.
+func (b *Builder) Listen(label string, filter []byte) int {
+	return b.Open(label, kernel.SeccompListener(filter))
+}
+
 // Close closes descriptors.
 func (b *Builder) Close(fds ...int) {
 	for _, fd := range fds {
@@ -130,10 +138,14 @@ func (b *Builder) WriteString(label string, fd int, s string) {
 	b.Call(label, kernel.WriteString(fd, s)).Returns(int64(len(s)))
 }
 
-// Fork starts the process that child describes; it has the descriptors of b as they are now. The
-// record takes the new process's ID.
+// Fork starts the process that child describes; it has the descriptors of b as they are now. With
+// CLONE_FILES what it opens and closes is open and closed here too, which can be known only where b waits
+// for it: with CLONE_VFORK. The record takes the new process's ID.
 func (b *Builder) Fork(label string, f kernel.CloneFlags, record *kernel.Memory, process Process, child func(*Builder)) {
-	cb := &Builder{process: process, fds: b.fds.clone()}
+	cb := &Builder{process: process, fds: b.fds}
+	if f&unix.CLONE_FILES == 0 {
+		cb.fds = b.fds.clone()
+	}
 	op := b.Call(label, kernel.Clone3(f, record, RecordPID)).ReturnsAny()
 	op.Kind = Fork
 	b.forks = append(b.forks, fork{op, cb})

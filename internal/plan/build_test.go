@@ -115,8 +115,8 @@ func TestPrintsAsStraceDoes(t *testing.T) {
 func TestPrintsALinePerOp(t *testing.T) {
 	p := sample()
 	lines := strings.Split(strings.TrimSuffix(p.String(), "\n"), "\n")
-	if len(lines) != len(p.Ops)+3 {
-		t.Errorf("%d lines for %d ops of 3 processes", len(lines), len(p.Ops))
+	if len(lines) != len(p.Ops)+4 {
+		t.Errorf("%d lines for %d ops of 4 processes", len(lines), len(p.Ops))
 	}
 	if p.String() != sample().String() {
 		t.Error("the same program is printed in two ways")

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/internal/kernel"
 )
 
 // The bounds of a program.
@@ -53,6 +55,8 @@ const (
 	RuleFilter       Rule = "the command's filter is loaded, and nothing but execve comes after it"
 	RuleExec         Rule = "the last execve tolerates nothing"
 	RulePayload      Rule = "the command gets its own descriptors, PID 1 keeps none of them, and the report is closed on exec"
+	RuleListener     Rule = "PID 1 shares the command's descriptors until the exec to have the listener, and nothing else of it"
+	RuleWitness      Rule = "somebody hears the listener: the caller, or a thread of PID 1 that tells of the call and kills everything"
 	RuleInitFilter   Rule = "PID 1 waits behind a filter of its own, with nothing to do but wait and report"
 	RuleReport       Rule = "PID 1 and the start are told to the caller, and the end is the last thing told"
 	RuleStub         Rule = "the stub starts PID 1, tells the caller, and ends"
@@ -73,7 +77,7 @@ func (f *Fault) Error() string {
 	return fmt.Sprintf("plan: step %d, %s: %s: %s", f.Index, f.Label, f.Rule, f.Detail)
 }
 
-// Check verifies a program, by running its three processes in mind. It knows nothing of the Builder, nor
+// Check verifies a program, by running its processes in mind. It knows nothing of the Builder, nor
 // what a Spec asked for: it takes each call for what its arguments say, as the kernel will. What it does
 // not know it refuses, so that a new call or a new use of one needs a rule here first.
 //
@@ -90,20 +94,25 @@ func Check(p *Program) error {
 type checker struct {
 	p *Program
 
-	i     int // of the op
-	op    *Op
-	state       // of the process that runs it
-	ended bool  // the process is at its end
-	next  state // of the process that the last fork made,
-	child int   // which goes on here; 0 is none
-	data  int   // bytes that ops have pointed to
-	put   []attachment
-	puts  [64]attachment // room for put
+	i        int // of the op
+	op       *Op
+	state            // of the process that runs it
+	ended    bool    // the process is at its end
+	children []child // that have not run yet, in the order of their ops
+	data     int     // bytes that ops have pointed to
+	put      []attachment
+	puts     [64]attachment // room for put
 
 	waited int // the op that waits for PID 2; 0 is none
 	// redumped: after it forked, PID 1 said again that it is not dumpable.
 	redumped bool
 	emptied  int // the op that waits for all that is left; 0 is none
+}
+
+// child is a process that a fork made.
+type child struct {
+	state state
+	at    int // where it goes on
 }
 
 // state is what a process is like. A fork copies it.
@@ -118,6 +127,11 @@ type state struct {
 	// directory; -1 is none.
 	top, under, cwd int32
 	signals         uint64 // that are reset
+	// listener is the descriptor of the command's filter: for PID 1 and its witness open, for the command
+	// the one that it must be; -1 is none.
+	listener int64
+	forked   []descriptor   // of the command: those that it shares with PID 1
+	received *kernel.Memory // of the witness: the record of what it received
 }
 
 // Working directories that no op has opened.
@@ -127,7 +141,7 @@ const (
 )
 
 // facts is a set of things that have been done.
-type facts uint32
+type facts uint64
 
 const (
 	didSignals facts = 1 << iota // reset the signal mask
@@ -156,11 +170,16 @@ const (
 	didFork
 	didTell // the caller of what was forked
 	didExec
-	didKill  // all that was left
-	didAbove // looked for what is above the root
+	didKill    // all that was left
+	didAbove   // looked for what is above the root
+	didBlock   // every signal
+	didWitness // started it
+	didHand    // the listener to the caller
+	didReceive // the call for which the filter ends the sandbox
+	didPoll    // the listener, after that
 
 	// ofProcess are not handed on by a fork: what follows from them is, but each process must do its own.
-	ofProcess = didSession | didCapset | didFilter | didFork | didTell
+	ofProcess = didSession | didCapset | didFilter | didFork | didTell | didWitness
 
 	byCaller = didReadMaps | didSetresgid | didSetresuid
 	byInit   = didDenySetgroups | didUIDMap | didGIDMap
@@ -187,7 +206,7 @@ func (c *checker) program() *Fault {
 	if f := c.header(); f != nil {
 		return f
 	}
-	c.state = state{process: Stub, fds: make([]descriptor, c.p.Inherited, c.p.Inherited+64), strangers: true, umask: -1, top: -1, under: -1, cwd: atStart}
+	c.state = state{process: Stub, fds: make([]descriptor, c.p.Inherited, c.p.Inherited+64), strangers: true, umask: -1, top: -1, under: -1, cwd: atStart, listener: -1}
 	for i := range c.fds {
 		c.fds[i] = descriptor{kind: inherited, op: -1}
 	}
@@ -201,9 +220,9 @@ func (c *checker) program() *Fault {
 	switch {
 	case !c.ended:
 		return c.fault(RuleFlow, "the program does not end with it")
-	case c.child != 0:
-		return c.fault(RuleFlow, "the child of the last fork, at %d, has no ops", c.child)
-	case c.process != Command:
+	case len(c.children) > 0:
+		return c.fault(RuleFlow, "the child of a fork, at %d, has no ops", c.children[0].at)
+	case !c.ran(Command):
 		return c.fault(RuleFlow, "the last process is %s", c.process)
 	}
 	return nil
@@ -259,14 +278,19 @@ func (c *checker) step() *Fault {
 	return c.effect()
 }
 
+// ran reports whether the last process is p, or follows it.
+func (c *checker) ran(p Process) bool { return c.process == p || p == Command && c.process == Witness }
+
 // flow goes on with the next process where the last one is at its end.
 func (c *checker) flow() *Fault {
-	if c.ended {
-		if c.child != c.i || c.i == 0 {
-			return c.fault(RuleFlow, "no process comes here")
-		}
-		c.state, c.next, c.child, c.ended = c.next, state{}, 0, false
-	} else if c.child == c.i && c.i != 0 {
+	begins := len(c.children) > 0 && c.children[0].at == c.i
+	switch {
+	case c.ended && !begins:
+		return c.fault(RuleFlow, "no process comes here")
+	case c.ended:
+		c.state, c.ended = c.children[0].state, false
+		c.children = c.children[1:]
+	case begins:
 		return c.fault(RuleFlow, "the %s does not end before it", c.process)
 	}
 	if c.op.Process != c.process {
@@ -282,16 +306,23 @@ func (c *checker) flow() *Fault {
 	return nil
 }
 
-// order checks what may follow a filter.
+// order checks what may follow a filter, and of the witness what may come before.
 func (c *checker) order() *Fault {
+	name := c.op.Call.Name
+	if c.process == Witness && !c.has(didFilter) && name != "seccomp" {
+		return c.fault(RuleWitness, "%s comes before its filter", name)
+	}
 	if !c.has(didFilter) {
 		return nil
 	}
-	name := c.op.Call.Name
 	switch c.process {
 	case Command:
 		if name != "execve" {
 			return c.fault(RuleFilter, "%s comes after it", name)
+		}
+	case Witness:
+		if name != "ioctl" && name != "ppoll" && name != "write" && name != "kill" && name != "exit" {
+			return c.fault(RuleWitness, "%s comes after its filter", name)
 		}
 	case Init:
 		if name != "sendmsg" && name != "write" && name != "wait4" && name != "kill" && name != "exit_group" {

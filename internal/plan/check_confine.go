@@ -28,10 +28,7 @@ func (c *checker) confine() *Fault {
 	case "seccomp":
 		return c.seccomp()
 	case "rt_sigprocmask":
-		if mask := c.bytes(1, 8); c.value(0) != unix.SIG_SETMASK || c.value(3) != 8 || mask == nil || !zeros(mask) {
-			return c.fault(RuleCall, "signals are blocked")
-		}
-		c.done |= didSignals
+		return c.sigprocmask()
 	case "rt_sigaction":
 		return c.sigaction()
 	case "prlimit64":
@@ -61,6 +58,27 @@ func (c *checker) confine() *Fault {
 		return c.identity(didSetresgid)
 	case "setresuid":
 		return c.identity(didSetresuid)
+	}
+	return nil
+}
+
+// sigprocmask lets every signal through; or PID 1 blocks all, so that its witness is never disturbed by one.
+func (c *checker) sigprocmask() *Fault {
+	mask := c.bytes(1, 8)
+	if c.value(0) != unix.SIG_SETMASK || c.value(3) != 8 || mask == nil {
+		return c.fault(RuleCall, "it does not set the signal mask")
+	}
+	switch binary.LittleEndian.Uint64(mask) {
+	case 0:
+		c.done |= didSignals
+		c.done &^= didBlock
+	case ^uint64(0):
+		if c.process != Init || !c.has(didFork) || c.listener < 0 {
+			return c.fault(RuleCall, "signals are blocked")
+		}
+		c.done |= didBlock
+	default:
+		return c.fault(RuleCall, "signals are blocked")
 	}
 	return nil
 }
@@ -123,7 +141,8 @@ func (c *checker) prctl() *Fault {
 func (c *checker) seccomp() *Fault {
 	const filterAt = 8 // struct sock_fprog
 	program := c.bytes(2, 16)
-	if c.value(0) != unix.SECCOMP_SET_MODE_FILTER || c.value(1) != 0 || program == nil {
+	listens := c.process == Command && c.forked != nil && c.value(1) == unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
+	if c.value(0) != unix.SECCOMP_SET_MODE_FILTER || c.value(1) != 0 && !listens || program == nil {
 		return c.fault(RuleCall, "it loads no filter")
 	}
 	n := int(binary.LittleEndian.Uint16(program))
@@ -136,6 +155,23 @@ func (c *checker) seccomp() *Fault {
 		return c.fault(RuleInitFilter, "the command would have it too")
 	}
 	c.done |= didFilter
+	if !listens {
+		return c.expect(0)
+	}
+	if c.lowest() != c.listener {
+		return c.fault(RuleListener, "it would be %d, not %d", c.lowest(), c.listener)
+	}
+	if f := c.expect(c.listener); f != nil {
+		return f
+	}
+	return c.open(descriptor{kind: listener, closeOnExec: true})
+}
+
+// expect checks the result that the op must have.
+func (c *checker) expect(want int64) *Fault {
+	if c.op.Any || c.op.Want != want {
+		return c.fault(RuleResult, "%s is to return %d, not %d", c.op.Call.Name, c.op.Want, want)
+	}
 	return nil
 }
 

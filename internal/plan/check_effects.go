@@ -23,6 +23,7 @@ const (
 	ownMount       // of a new file system
 	fsContext      // a file system in the making
 	socket
+	listener // of the command's filter
 )
 
 // descriptor is an open file descriptor.
@@ -105,9 +106,9 @@ func (c *checker) effect() *Fault {
 	case "socket":
 		return c.open(descriptor{kind: socket})
 	case "ioctl":
-		if c.at(0).kind != socket || c.value(1) != unix.SIOCSIFFLAGS || c.bytes(2, 40) == nil {
-			return c.fault(RuleCall, "ioctl does more than bring an interface up")
-		}
+		return c.ioctl()
+	case "ppoll", "exit":
+		return c.witness()
 	case "sethostname":
 		if !c.holds(0, c.value(1)) {
 			return c.fault(RuleMemory, "a name of %d bytes", c.value(1))
@@ -142,14 +143,30 @@ func (c *checker) effect() *Fault {
 
 func (c *checker) closeRange() *Fault {
 	first, last := c.value(0), c.value(1)
-	if first < 0 || last < first || last > kernel.LastDescriptor || c.value(2) != 0 {
+	if first < 0 || last < first || last > kernel.LastDescriptor || c.value(2) != 0 && c.value(2) != unix.CLOSE_RANGE_CLOEXEC {
 		return c.fault(RuleCall, "close_range(%d, %d, %d)", first, last, c.value(2))
+	}
+	if c.value(2) == unix.CLOSE_RANGE_CLOEXEC {
+		for fd := first; fd <= last && fd < int64(len(c.fds)); fd++ {
+			c.fds[fd].closeOnExec = true
+		}
+		return nil
 	}
 	for fd := first; fd <= last && fd < int64(len(c.fds)); fd++ {
 		c.fds[fd] = descriptor{}
 	}
 	if first <= int64(c.p.Inherited) && last == kernel.LastDescriptor {
 		c.strangers = false
+	}
+	return nil
+}
+
+func (c *checker) ioctl() *Fault {
+	if c.process == Witness {
+		return c.witness()
+	}
+	if c.at(0).kind != socket || c.value(1) != unix.SIOCSIFFLAGS || c.bytes(2, 40) == nil || len(c.op.Tolerate) > 0 {
+		return c.fault(RuleCall, "ioctl does more than bring an interface up")
 	}
 	return nil
 }
@@ -213,6 +230,9 @@ func (c *checker) write() *Fault {
 	if !c.holds(1, n) {
 		return c.fault(RuleMemory, "%d bytes are written", n)
 	}
+	if c.process == Witness {
+		return c.witness()
+	}
 	if c.value(0) == int64(c.p.Report) {
 		if kind := c.bytes(1, SizeofFailed); c.has(didFork) && !c.has(didTell) && kind != nil && RecordKind(binary.LittleEndian.Uint32(kind)) == c.tells() {
 			c.done |= didTell
@@ -259,8 +279,11 @@ func (c *checker) sendmsg() *Fault {
 	}
 	for at := 16; at+4 <= int(size); at += 4 {
 		fd := int64(binary.LittleEndian.Uint32(control[at:]))
-		if !c.isOpen(fd) || c.fds[fd].kind != resolved {
+		if !c.isOpen(fd) || c.fds[fd].kind != resolved && c.fds[fd].kind != listener {
 			return c.fault(RuleReport, "descriptor %d is sent", fd)
+		}
+		if c.fds[fd].kind == listener {
+			c.done |= didHand
 		}
 	}
 	c.done |= didTell

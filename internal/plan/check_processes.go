@@ -8,12 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The flags of the two forks: what they must have, and what PID 1 may have beside.
+// The flags of the forks: what they must have, and what PID 1 and the command may have beside.
 const (
 	bothFlags    = unix.CLONE_PARENT_SETTID | unix.CLONE_CLEAR_SIGHAND
 	initFlags    = bothFlags | unix.CLONE_PARENT | unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID
 	initMay      = unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 	commandFlags = bothFlags | unix.CLONE_VM | unix.CLONE_VFORK
+	commandMay   = unix.CLONE_FILES
 )
 
 // allCapabilities are those that every kernel has on which a sandbox works, as bits.
@@ -31,34 +32,49 @@ func (c *checker) clone3() *Fault {
 	}
 	flags, signal := binary.LittleEndian.Uint64(args), binary.LittleEndian.Uint64(args[exitSignalAt:])
 	var f *Fault
-	var child Process
-	switch c.process {
-	case Stub:
-		child, f = Init, c.beforeInit(flags, signal)
-	case Init:
-		child, f = Command, c.beforeCommand(flags, signal)
+	var made Process
+	switch {
+	case c.process == Stub:
+		made, f = Init, c.beforeInit(flags, signal)
+	case c.process == Init && !c.has(didFork):
+		made, f = Command, c.beforeCommand(flags, signal)
+	case c.process == Init && !c.has(didWitness):
+		made, f = Witness, c.beforeWitness(flags, signal)
 	default:
-		f = c.fault(RuleFlow, "the command forks")
+		f = c.fault(RuleFlow, "the %s forks", c.process)
 	}
 	switch {
 	case f != nil:
 		return f
 	case !zeros(args[8:24]) || !zeros(args[40:]):
 		return c.fault(RuleNamespaces, "struct clone_args holds more than flags")
-	case c.has(didFork):
+	case c.process == Stub && c.has(didFork):
 		return c.fault(RuleFlow, "the %s forks twice", c.process)
 	case !c.op.Any || c.op.Want != 0:
 		return c.fault(RuleResult, "a process ID is expected")
 	case c.op.Child <= c.i+1 || c.op.Child >= len(c.p.Ops):
 		return c.fault(RuleFlow, "its child is at %d of %d", c.op.Child, len(c.p.Ops))
-	case c.p.Ops[c.op.Child] == nil || c.p.Ops[c.op.Child].Process != child:
-		return c.fault(RuleFlow, "its child, at %d, is not the %s", c.op.Child, child)
+	case c.p.Ops[c.op.Child] == nil || c.p.Ops[c.op.Child].Process != made:
+		return c.fault(RuleFlow, "its child, at %d, is not the %s", c.op.Child, made)
 	}
-	c.child, c.next = c.op.Child, c.state
-	c.next.process = child
-	c.next.done &^= ofProcess
-	c.next.fds = append(make([]descriptor, 0, len(c.fds)+16), c.fds...)
+	next := child{c.state, c.op.Child}
+	next.state.process = made
+	next.state.done &^= ofProcess
+	next.state.fds = append(make([]descriptor, 0, len(c.fds)+16), c.fds...)
 	c.done |= didFork
+	switch {
+	case made == Witness:
+		c.done |= didWitness
+	case made == Command && flags&unix.CLONE_FILES != 0:
+		// What the command leaves in the descriptors that the two share is known here before it is
+		// checked there.
+		c.listener = c.lowest()
+		next.state.listener, next.state.forked = c.listener, append([]descriptor{}, c.fds...)
+		if f := c.open(descriptor{kind: listener, closeOnExec: true}); f != nil {
+			return f
+		}
+	}
+	c.children = append(c.children, next)
 	return nil
 }
 
@@ -78,7 +94,7 @@ func (c *checker) beforeInit(flags, signal uint64) *Fault {
 // beforeCommand holds when PID 1 starts PID 2.
 func (c *checker) beforeCommand(flags, signal uint64) *Fault {
 	switch {
-	case flags != commandFlags || signal != uint64(unix.SIGCHLD):
+	case flags&^commandMay != commandFlags || signal != uint64(unix.SIGCHLD):
 		return c.fault(RuleFlow, "flags %#x, signal %d: it must wait for the command", flags, signal)
 	case !c.identified():
 		return c.fault(RuleIdentity, "they are still the caller's")
@@ -109,10 +125,11 @@ func (c *checker) execve() *Fault {
 		return c.fault(RuleCall, "the %s executes a program", c.process)
 	}
 	c.ended = len(c.op.Tolerate) == 0
-	if c.ended && c.i != len(c.p.Ops)-1 && c.p.Ops[c.i+1] != nil && c.p.Ops[c.i+1].Call.Name == "execve" {
+	last := c.i == len(c.p.Ops)-1 || c.p.Ops[c.i+1] == nil || c.p.Ops[c.i+1].Call.Name != "execve"
+	switch {
+	case c.ended && !last:
 		return c.fault(RuleTolerance, "the next one would not be tried")
-	}
-	if !c.ended && c.i == len(c.p.Ops)-1 {
+	case !c.ended && last && (c.i == len(c.p.Ops)-1 || len(c.children) > 0 && c.children[0].at == c.i+1):
 		return c.fault(RuleExec, "it tolerates %v", c.op.Tolerate)
 	}
 	if c.has(didExec) {
@@ -138,8 +155,27 @@ func (c *checker) execve() *Fault {
 			if c.fds[fd].kind != inherited || c.fds[fd].closeOnExec {
 				return c.fault(RulePayload, "descriptor %d is closed", fd)
 			}
-		} else if c.fds[fd].kind != closed && fd != c.p.Report {
+		} else if c.fds[fd].kind != closed && !c.fds[fd].closeOnExec {
 			return c.fault(RulePayload, "descriptor %d is open", fd)
+		}
+	}
+	return c.shared()
+}
+
+// shared holds the command to what PID 1 expects to find in the descriptors that they share.
+func (c *checker) shared() *Fault {
+	if c.forked == nil {
+		return nil
+	}
+	if c.listener >= int64(len(c.fds)) || c.fds[c.listener].kind != listener {
+		return c.fault(RuleListener, "there is none")
+	}
+	for fd := range c.fds {
+		if int64(fd) == c.listener {
+			continue
+		}
+		if was := fd < len(c.forked) && c.forked[fd].kind != closed; was != (c.fds[fd].kind != closed) {
+			return c.fault(RuleListener, "descriptor %d was opened or closed", fd)
 		}
 	}
 	return nil
@@ -164,6 +200,10 @@ func (c *checker) wait4() *Fault {
 		return c.fault(RuleLifeline, "it is closed, or its signals are another's")
 	case !c.has(didDumpable):
 		return c.fault(RuleDumpable, "changing an ID has undone it")
+	case c.listener >= 0 && c.has(didWitness) == c.has(didHand):
+		return c.fault(RuleWitness, "nobody hears it, or two do")
+	case c.has(didBlock):
+		return c.fault(RuleLifeline, "its signals are blocked")
 	}
 	for _, fd := range c.p.Payload {
 		if c.fds[fd].kind != closed {
@@ -189,6 +229,8 @@ func (c *checker) kill() *Fault {
 	switch {
 	case c.value(0) != -1 || c.value(1) != int64(unix.SIGKILL):
 		return c.fault(RuleCall, "kill(%d, %d)", c.value(0), c.value(1))
+	case c.process == Witness:
+		return c.witness()
 	case c.process != Init || c.waited == 0:
 		return c.fault(RuleUntil, "PID 2 would be killed")
 	}

@@ -26,6 +26,9 @@ const (
 	Stub    Process = "stub"    // the image, in the namespaces of the caller
 	Init    Process = "init"    // PID 1 of the sandbox
 	Command Process = "command" // PID 2, until it executes the command
+	// Witness is a second thread of PID 1, for which no signal of the sandbox's can end it: it sees the
+	// call for which the command's filter ends the sandbox.
+	Witness Process = "witness"
 )
 
 // Op is one step of a Program: a system call and what its result must be.
@@ -53,7 +56,7 @@ type Op struct {
 	Child int
 }
 
-// Program is what a sandbox is: a list of system calls for three processes.
+// Program is what a sandbox is: a list of system calls for its processes.
 type Program struct {
 	Arch kernel.Arch
 	Ops  []*Op // those of a child stand behind those of its parent

@@ -19,6 +19,8 @@ const (
 	contextFD = 7 // of each file system in the making
 	procFD    = 8
 	rootFD    = 9
+
+	listenerFD = 6 // behind the directory of the CPU watch
 )
 
 const ownDir = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
@@ -26,7 +28,12 @@ const ownDir = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 // sample is a small program with everything that a sandbox has: a tree of the host, file systems of its
 // own, a file, a mask, a mount of the Spec, a working directory, two places to look for the command.
 // Labels are unique, so that tests can name an op.
-func sample() *Program {
+func sample() *Program { return sampleOf(true) }
+
+// sampleDeaf is sample on a host where no listener can be had.
+func sampleDeaf() *Program { return sampleOf(false) }
+
+func sampleOf(listens bool) *Program {
 	cloned, started, ended := NewRecord(Cloned, 0), NewRecord(Started, 2), NewRecord(Ended, 0)
 	b := NewBuilder(5)
 	b.CloseFrom("close strangers", 5)
@@ -37,15 +44,14 @@ func sample() *Program {
 		}
 	}
 	b.Call("umask", kernel.Umask(0)).ReturnsAny()
-	b.Call("close report on exec", kernel.SetCloseOnExec(sampleReport))
 	flags := kernel.CloneFlags(unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWNET | unix.CLONE_PARENT | unix.CLONE_CLEAR_SIGHAND)
-	b.Fork("fork init", flags, cloned, Init, func(b *Builder) { sampleInit(b, started, ended) })
+	b.Fork("fork init", flags, cloned, Init, func(b *Builder) { sampleInit(b, started, ended, listens) })
 	b.Call("tell init", kernel.Write(sampleReport, cloned, "cloned")).Returns(int64(len(cloned.Bytes)))
 	b.Call("end stub", kernel.Exit(0))
 	return &Program{Arch: kernel.AMD64, Ops: b.Program(), Inherited: 5, Payload: []int{0, 1, 2}, Report: sampleReport, Lifeline: sampleLifeline}
 }
 
-func sampleInit(b *Builder, started, ended *kernel.Memory) {
+func sampleInit(b *Builder, started, ended *kernel.Memory, listens bool) {
 	for _, m := range [...][2]string{{"setgroups", "deny"}, {"uid_map", "1 1 1"}, {"gid_map", "1 1 1"}} {
 		fd := b.Open("open "+m[0], kernel.Openat(unix.AT_FDCWD, "/proc/self/"+m[0], unix.O_WRONLY|unix.O_CLOEXEC, 0))
 		b.WriteString("write "+m[0], fd, m[1])
@@ -59,9 +65,19 @@ func sampleInit(b *Builder, started, ended *kernel.Memory) {
 	b.Call("init not dumpable", kernel.Prctl(unix.PR_SET_DUMPABLE, 0))
 	b.CloseFrom("close set-up", 5)
 	watch := b.Open("open proc to watch", kernel.Openat2(unix.AT_FDCWD, "proc", unix.O_DIRECTORY|unix.O_CLOEXEC, unix.RESOLVE_NO_SYMLINKS))
-	b.Fork("fork command", unix.CLONE_VM|unix.CLONE_VFORK|unix.CLONE_CLEAR_SIGHAND, started, Command, func(b *Builder) { sampleCommand(b, started) })
+	shared := kernel.CloneFlags(0)
+	if listens {
+		shared = unix.CLONE_FILES
+	}
+	b.Fork("fork command", unix.CLONE_VM|unix.CLONE_VFORK|unix.CLONE_CLEAR_SIGHAND|shared, started, Command, func(b *Builder) { sampleCommand(b, started, listens) })
 	b.Call("init capset", kernel.Capset())
 	b.CloseBelow("leave streams", sampleReport)
+	if listens {
+		refused := NewRecord(Refused, 0)
+		b.Call("block signals", kernel.BlockSignals())
+		b.Fork("fork witness", unix.CLONE_VM|unix.CLONE_FILES|unix.CLONE_SIGHAND|unix.CLONE_THREAD, refused, Witness, func(b *Builder) { sampleWitness(b, refused) })
+		b.Call("unblock signals", kernel.SetSignalMask())
+	}
 	b.Call("init seccomp", kernel.Seccomp(make([]byte, 8)))
 	b.Call("tell start", kernel.SendFDs(sampleReport, started, "started", watch)).Returns(int64(len(started.Bytes)))
 	b.Until("wait", kernel.Wait4(ended, RecordStatus, RecordUsage), 2)
@@ -69,6 +85,15 @@ func sampleInit(b *Builder, started, ended *kernel.Memory) {
 	b.Until("empty", kernel.Wait4(NewRecord(Ended, 0), RecordStatus, RecordUsage), -int64(unix.ECHILD))
 	b.Call("tell end", kernel.Write(sampleReport, ended, "ended")).Returns(int64(len(ended.Bytes)))
 	b.Call("end init", kernel.Exit(0))
+}
+
+func sampleWitness(b *Builder, refused *kernel.Memory) {
+	b.Call("witness seccomp", kernel.Seccomp(make([]byte, 8)))
+	b.Call("receive", kernel.ReceiveNotification(listenerFD, refused, RecordCall)).Tolerates("it was given up", unix.ENOENT)
+	b.Call("poll", kernel.LookForHangUp(listenerFD, refused, RecordPoll)).ReturnsAny()
+	b.Call("tell refusal", kernel.Write(sampleReport, refused, "refused")).Returns(int64(len(refused.Bytes)))
+	b.Call("kill everything", kernel.KillAll()).Tolerates("nobody may be left", unix.ESRCH)
+	b.Call("end witness", kernel.ExitThread())
 }
 
 func sampleMounts(b *Builder) {
@@ -129,17 +154,22 @@ func sampleFS(b *Builder, fstype string, attrs uint64) int {
 	return fd
 }
 
-func sampleCommand(b *Builder, started *kernel.Memory) {
+func sampleCommand(b *Builder, started *kernel.Memory, listens bool) {
 	b.Call("setsid", kernel.Setsid()).Returns(2)
 	b.Call("command umask", kernel.Umask(0o022))
 	b.Call("core", kernel.Prlimit(unix.RLIMIT_CORE, "RLIMIT_CORE", 0, 0))
 	dir := b.Open("open dir", kernel.Openat2(unix.AT_FDCWD, "/usr", ownDir, unix.RESOLVE_NO_MAGICLINKS))
 	b.Call("go to dir", kernel.Fchdir(dir))
+	b.Close(dir)
 	b.Call("look 1", kernel.Faccessat2("/bin/x")).Keeps(started, RecordNotes)
 	b.Call("look 2", kernel.Faccessat2("/usr/bin/x")).Keeps(started, RecordNotes+8)
-	b.CloseFrom("close rest", sampleLifeline)
+	b.OnExec("close rest on exec", sampleReport)
 	b.Call("command capset", kernel.Capset())
-	b.Call("command seccomp", kernel.Seccomp(make([]byte, 16)))
+	if listens {
+		b.Listen("command seccomp", make([]byte, 16))
+	} else {
+		b.Call("command seccomp", kernel.Seccomp(make([]byte, 16)))
+	}
 	argv, env := kernel.Strings([]string{"x"}), kernel.Strings([]string{"A=B"})
 	b.Call("exec 1", kernel.Execve("/bin/x", argv, env)).Tolerates("execvp(3) goes on", unix.ENOENT, unix.ENOTDIR, unix.EACCES)
 	b.Call("exec 2", kernel.Execve("/usr/bin/x", argv, env))
@@ -202,6 +232,12 @@ func shift(op *Op, first int64) {
 		if op.Call.Args[0].Value >= first {
 			op.Call.Args[0].Value++
 		}
+	case "seccomp":
+		if op.Want >= first {
+			op.Want++
+		}
+	case "ppoll":
+		op.Call.Args[0].Mem.Bytes[op.Call.Args[0].Offset]++
 	case "sendmsg":
 		control := op.Call.Args[1].Mem.Refs[1].To.Bytes
 		for at := 16; at < len(control); at += 4 {
@@ -237,7 +273,7 @@ func find(p *Program, label string) int {
 }
 
 func TestSamplesAreValid(t *testing.T) {
-	for name, p := range map[string]*Program{"by init": sample(), "by the caller": sampleByCaller(), "of another user": sampleOtherUser()} {
+	for name, p := range map[string]*Program{"by init": sample(), "deaf": sampleDeaf(), "by the caller": sampleByCaller(), "of another user": sampleOtherUser()} {
 		if err := Check(p); err != nil {
 			t.Errorf("%s: %v\n%s", name, err, p)
 		}

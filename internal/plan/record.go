@@ -20,19 +20,23 @@ const (
 	Cloned                        // init exists
 	Started                       // the command was executed, or failed before
 	Ended                         // the command ended: wait status and usage
+	Refused                       // a call for which the filter ends the sandbox
 )
 
 // The layout of the records: the kind in the first four bytes, then what these offsets say.
 const (
-	RecordIndex  = 4  // Failed: the op, 4 bytes
-	RecordResult = 8  // Failed: its result, 8 bytes
-	RecordPID    = 4  // Cloned, Started: the process ID as its parent sees it, 4 bytes
-	RecordNotes  = 16 // Started: kept results, 8 bytes each
-	RecordStatus = 4  // Ended: wait status, 4 bytes
-	RecordUsage  = 8  // Ended: struct rusage
+	RecordIndex  = 4                                      // Failed: the op, 4 bytes
+	RecordResult = 8                                      // Failed: its result, 8 bytes
+	RecordPID    = 4                                      // Cloned, Started: the process ID as its parent sees it, 4 bytes
+	RecordNotes  = 16                                     // Started: kept results, 8 bytes each
+	RecordStatus = 4                                      // Ended: wait status, 4 bytes
+	RecordUsage  = 8                                      // Ended: struct rusage
+	RecordCall   = 8                                      // Refused: struct seccomp_notif
+	RecordPoll   = RecordCall + kernel.SizeofNotification // Refused: struct pollfd of the listener
 
-	SizeofFailed = 16
-	sizeofEnded  = RecordUsage + kernel.SizeofRusage
+	SizeofFailed  = 16
+	sizeofEnded   = RecordUsage + kernel.SizeofRusage
+	sizeofRefused = RecordPoll + kernel.SizeofPollFD
 )
 
 // MaxRecord is the size of the largest record.
@@ -44,8 +48,11 @@ const MaxNotes = 256
 // NewRecord returns the memory of a record that is filled in as the program runs.
 func NewRecord(kind RecordKind, notes int) *kernel.Memory {
 	size := RecordNotes + 8*notes
-	if kind == Ended {
+	switch kind {
+	case Ended:
 		size = sizeofEnded
+	case Refused:
+		size = sizeofRefused
 	}
 	m := kernel.Zeroed(size)
 	binary.LittleEndian.PutUint32(m.Bytes, uint32(kind))
@@ -61,6 +68,19 @@ type Record struct {
 	Notes  []int64         // Started
 	Status unix.WaitStatus // Ended
 	Usage  unix.Rusage     // Ended: of the command and those it waited for
+	Call   Refusal         // Refused
+}
+
+// Refusal is what the witness saw.
+type Refusal struct {
+	// Seen says that there was a call. If not, its filter's last process was at its end, and nothing was
+	// refused.
+	Seen bool
+	// Known says that the rest is known. If not, the call was given up before it could be received.
+	Known  bool
+	Arch   uint32 // AUDIT_ARCH_*
+	Number int32
+	Args   [6]uint64
 }
 
 // ParseRecord decodes one message.
@@ -84,10 +104,31 @@ func ParseRecord(b []byte) (Record, error) {
 		}
 		r.Status = unix.WaitStatus(binary.LittleEndian.Uint32(b[RecordStatus:]))
 		r.Usage = parseRusage(b[RecordUsage:])
+	case Refused:
+		if len(b) != sizeofRefused {
+			return Record{}, fmt.Errorf("record of a refusal with %d bytes, want %d", len(b), sizeofRefused)
+		}
+		r.Call = parseRefusal(b)
 	default:
 		return Record{}, fmt.Errorf("record of unknown kind %d", r.Kind)
 	}
 	return r, nil
+}
+
+// parseRefusal reads struct seccomp_notif (id, pid, flags, then struct seccomp_data) and struct pollfd.
+func parseRefusal(b []byte) Refusal {
+	notif := b[RecordCall:]
+	r := Refusal{
+		Number: int32(binary.LittleEndian.Uint32(notif[16:])),
+		Arch:   binary.LittleEndian.Uint32(notif[20:]),
+	}
+	r.Known = r.Arch != 0 // no ABI is; left zero where nothing was received
+	for i := range r.Args {
+		r.Args[i] = binary.LittleEndian.Uint64(notif[32+8*i:])
+	}
+	hungUp := binary.LittleEndian.Uint16(b[RecordPoll+6:])&unix.POLLHUP != 0
+	r.Seen = r.Known || !hungUp
+	return r
 }
 
 // parseRusage reads the fields that are used of struct rusage (getrusage(2)).

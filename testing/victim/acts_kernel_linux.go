@@ -12,9 +12,10 @@ import (
 )
 
 var kernelActs = map[string]act{
-	"call": native,
-	"x32":  func(name string) (string, error) { return foreign(kernel.X32, name) },
-	"i386": func(name string) (string, error) { return foreign(kernel.I386, name) },
+	"call":   native,
+	"number": func(arg string) (string, error) { return "", call(uintptr(number(arg))) },
+	"x32":    func(name string) (string, error) { return foreign(kernel.X32, name) },
+	"i386":   func(name string) (string, error) { return foreign(kernel.I386, name) },
 }
 
 const bad = ^uintptr(0) // no descriptor, no address, no set of flags

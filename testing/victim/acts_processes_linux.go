@@ -20,6 +20,7 @@ var processActs = map[string]act{
 	"attach":     func(arg string) (string, error) { return "", unix.PtraceAttach(number(arg)) },
 	"seize":      func(arg string) (string, error) { return "", unix.PtraceSeize(number(arg)) },
 	"vmread":     vmRead,
+	"interrupt":  interrupt,
 	"prlimit":    prlimit,
 	"renice":     func(arg string) (string, error) { return "", unix.Setpriority(unix.PRIO_PROCESS, number(arg), 19) },
 	"reniceuser": func(string) (string, error) { return "", unix.Setpriority(unix.PRIO_USER, 0, 19) },
