@@ -107,8 +107,9 @@ func (c *compilation) compileWitness(b *plan.Builder) {
 	if c.filter.heard != byWitness {
 		return
 	}
-	// The thread has no stack for a handler, and a signal would interrupt its waiting.
-	b.Call("block signals for the witness of refused calls", kernel.BlockSignals())
+	// The thread has no stack for a handler, which would interrupt its waiting too. Signals without a
+	// handler do not come to PID 1, and for that may not be blocked.
+	b.Call("block the lifeline's signal for the witness of refused calls", kernel.BlockSignal(unix.SIGIO))
 	const thread = unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD
 	refused := plan.NewRecord(plan.Refused, 0)
 	b.Fork("start the witness of refused calls", thread, refused, plan.Witness, func(b *plan.Builder) {
@@ -121,5 +122,5 @@ func (c *compilation) compileWitness(b *plan.Builder) {
 		b.Call("kill everything", kernel.KillAll()).Tolerates("PID 2 may have ended meanwhile", unix.ESRCH)
 		b.Call("end the witness", kernel.ExitThread())
 	})
-	b.Call("let signals through again", kernel.SetSignalMask())
+	b.Call("let the lifeline's signal through again", kernel.SetSignalMask())
 }

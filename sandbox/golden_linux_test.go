@@ -226,7 +226,7 @@ var reasons = []struct{ label, test string }{
 	{`close every descriptor that was not handed in|let the execution close (the report and everything above it|a hole)`, "TestPayloadInheritsNoDescriptor"},
 	{`let every signal through`, "TestCallersSignalsDoNotReachIntoTheCommand"},
 	{`create files with the modes that are asked for|set the usual file mode mask`, "TestFileModeMaskIsTheUsualOne"},
-	{`(block|let) signals .*|start the witness of refused calls|let the witness do nothing but its task|end the witness`, "TestForbiddenCallCannotBeTakenBack"},
+	{`(block|let) the lifeline's signal .*|start the witness of refused calls|let the witness do nothing but its task|end the witness`, "TestWitnessOutlivesWhatThePayloadDoes"},
 	{`wait for a call that ends the sandbox|tell the caller of the call|kill everything`, "TestForbiddenCallIsNamed"},
 	{`look whether any process is left`, "TestEndThatNobodyForbade"},
 	{`start PID 1 in namespaces of its own`, "TestPayloadSeesAndSignalsNobodyOutside"},

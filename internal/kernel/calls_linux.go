@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"math/bits"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -181,11 +182,15 @@ func SetSignalMask() Call {
 	return Call{Name: "rt_sigprocmask", Args: []Arg{named(unix.SIG_SETMASK, "SIG_SETMASK"), {Mem: Zeroed(8), Text: "[]"}, null(), num(8)}}
 }
 
-// BlockSignals blocks every signal that can be blocked.
-func BlockSignals() Call {
-	all := Zeroed(8)
-	all.put64(0, ^uint64(0))
-	return Call{Name: "rt_sigprocmask", Args: []Arg{named(unix.SIG_SETMASK, "SIG_SETMASK"), {Mem: all, Text: "~[]"}, null(), num(8)}}
+// BlockSignal blocks one signal, and lets every other through.
+func BlockSignal(sig unix.Signal) Call {
+	mask := Zeroed(8)
+	mask.put64(0, 1<<(sig-1))
+	return Call{Name: "rt_sigprocmask", Args: []Arg{named(unix.SIG_SETMASK, "SIG_SETMASK"), {Mem: mask, Show: showMask}, null(), num(8)}}
+}
+
+func showMask(a Arg) string {
+	return "[" + signalName(unix.Signal(bits.TrailingZeros64(a.Mem.uint64(0))+1)) + "]"
 }
 
 func showSignal(a Arg) string { return signalName(unix.Signal(a.Value)) }

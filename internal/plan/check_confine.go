@@ -62,7 +62,9 @@ func (c *checker) confine() *Fault {
 	return nil
 }
 
-// sigprocmask lets every signal through; or PID 1 blocks all, so that its witness is never disturbed by one.
+// sigprocmask lets every signal through; or PID 1 blocks the one that it handles, so that its witness does not.
+// It blocks no other: to a blocked signal the kernel does not apply that PID 1 is spared (sig_ignored in
+// kernel/signal.c), and one that is sent to the witness's ID would end both.
 func (c *checker) sigprocmask() *Fault {
 	mask := c.bytes(1, 8)
 	if c.value(0) != unix.SIG_SETMASK || c.value(3) != 8 || mask == nil {
@@ -72,7 +74,7 @@ func (c *checker) sigprocmask() *Fault {
 	case 0:
 		c.done |= didSignals
 		c.done &^= didBlock
-	case ^uint64(0):
+	case 1 << (unix.SIGIO - 1):
 		if c.process != Init || !c.has(didFork) || c.listener < 0 {
 			return c.fault(RuleCall, "signals are blocked")
 		}

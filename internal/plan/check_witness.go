@@ -22,7 +22,7 @@ func (c *checker) beforeWitness(flags, signal uint64) *Fault {
 	case c.listener < 0 || c.fds[c.listener].kind != listener:
 		return c.fault(RuleWitness, "there is nothing to hear")
 	case !c.has(didBlock):
-		return c.fault(RuleWitness, "a signal could interrupt it")
+		return c.fault(RuleWitness, "a signal could interrupt it, whose handler would find no stack")
 	case !c.has(didCapset):
 		return c.fault(RuleCapabilities, "the witness would have all")
 	case !c.has(didDumpable):

@@ -21,13 +21,14 @@ var witnessBreaks = []breach{
 	{RuleWitness, "no witness", func(p *Program) {
 		i := find(p, "witness seccomp")
 		replace(p, i, len(p.Ops)-i)
-		without("block signals", "fork witness", "unblock signals")(p)
+		without("block the signal", "fork witness", "unblock the signal")(p)
 	}},
-	{RuleWitness, "signals may interrupt it", without("block signals")},
-	{RuleLifeline, "signals stay blocked", without("unblock signals")},
+	{RuleWitness, "signals may interrupt it", without("block the signal")},
+	{RuleLifeline, "signals stay blocked", without("unblock the signal")},
 	{RuleWitness, "the witness lets signals through", func(p *Program) {
 		replace(p, find(p, "witness seccomp"), 0, &Op{Process: Witness, Label: "new", Call: kernel.SetSignalMask()})
 	}},
+	{RuleCall, "every signal is blocked", with("block the signal", func(op *Op) { copy(bytesOf(op, 1), "\xff\xff\xff\xff\xff\xff\xff\xff") })},
 	{RuleWitness, "a process", with("fork witness", func(op *Op) { bytesOf(op, 0)[2] &^= unix.CLONE_THREAD >> 16 })},
 	{RuleWitness, "the witness has no filter", func(p *Program) {
 		without("witness seccomp")(p)
@@ -54,7 +55,7 @@ func TestCheckFindsAListenerThatIsNone(t *testing.T) {
 	}{
 		{RuleWitness, with("fork command", func(op *Op) { bytesOf(op, 0)[1] |= unix.CLONE_FILES >> 8 })},
 		{RuleCall, with("command seccomp", func(op *Op) { op.Call.Args[1].Value = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER })},
-		{RuleCall, after("init capset", kernel.BlockSignals())},
+		{RuleCall, after("init capset", kernel.BlockSignal(unix.SIGIO))},
 	} {
 		p := sampleDeaf()
 		b.edit(p)
@@ -70,7 +71,7 @@ func TestAListenerMayBeHandedOver(t *testing.T) {
 	p := sample()
 	i := find(p, "witness seccomp")
 	replace(p, i, len(p.Ops)-i)
-	without("block signals", "fork witness", "unblock signals")(p)
+	without("block the signal", "fork witness", "unblock the signal")(p)
 	tell := p.Ops[find(p, "tell start")]
 	tell.Call = kernel.SendFDs(sampleReport, tell.Call.Args[1].Mem.Refs[0].To.Refs[0].To, "started", 5, listenerFD)
 	if err := Check(p); err != nil {

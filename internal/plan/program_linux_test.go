@@ -74,9 +74,9 @@ func sampleInit(b *Builder, started, ended *kernel.Memory, listens bool) {
 	b.CloseBelow("leave streams", sampleReport)
 	if listens {
 		refused := NewRecord(Refused, 0)
-		b.Call("block signals", kernel.BlockSignals())
+		b.Call("block the signal", kernel.BlockSignal(unix.SIGIO))
 		b.Fork("fork witness", unix.CLONE_VM|unix.CLONE_FILES|unix.CLONE_SIGHAND|unix.CLONE_THREAD, refused, Witness, func(b *Builder) { sampleWitness(b, refused) })
-		b.Call("unblock signals", kernel.SetSignalMask())
+		b.Call("unblock the signal", kernel.SetSignalMask())
 	}
 	b.Call("init seccomp", kernel.Seccomp(make([]byte, 8)))
 	b.Call("tell start", kernel.SendFDs(sampleReport, started, "started", watch)).Returns(int64(len(started.Bytes)))
