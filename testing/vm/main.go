@@ -102,5 +102,12 @@ func (o *options) prepare(ctx context.Context, work string) (machine, error) {
 		return m, err
 	}
 	m.disks = []disk{{"data", data}}
+	if o.machine == "systemd" {
+		root, err := c.rootDisk(ctx)
+		if err != nil {
+			return m, err
+		}
+		m.disks = append(m.disks, disk{"root", root})
+	}
 	return m, nil
 }
