@@ -6,6 +6,8 @@ import (
 	"context"
 	"io"
 	"os"
+
+	"github.com/ringfence-go/ringfence/seccomp"
 )
 
 // Sandboxes are made of Linux namespaces: on other systems everything compiles and nothing runs.
@@ -19,6 +21,11 @@ func Run(context.Context, Spec) (*Result, error) { return nil, unsupported() }
 
 // Output returns an error that matches errors.ErrUnsupported.
 func Output(context.Context, Spec) ([]byte, error) { return nil, unsupported() }
+
+// Learn returns an error that matches errors.ErrUnsupported.
+func Learn(context.Context, Spec) (*seccomp.Policy, *Result, error) {
+	return nil, nil, unsupported()
+}
 
 // Host is what a machine is like.
 type Host struct{}

@@ -93,6 +93,11 @@ func (a Action) check() string {
 	return ""
 }
 
+// Errno returns the error number of an Errno action.
+func (a Action) Errno() (n int, ok bool) {
+	return int(a.data()), a.kind() == kindErrno && a.check() == ""
+}
+
 // runs reports whether the call is made by the kernel without anybody being asked.
 func (a Action) runs() bool { return a == Allow || a == Log }
 

@@ -41,7 +41,7 @@ type (
 //   - exceptions: a call that is allowed, or refused otherwise than by default, but for some
 //     arguments
 //   - conditions that overlap and have different actions
-//   - two conditions on one argument, and masks with another comparison than Equal
+//   - two conditions on one argument, and masks with another comparison than Equal and NotEqual
 //   - an Unknown other than ENOSYS, a BadArch that does not kill
 //
 // Use [Policy.MarshalText] to keep any policy.
@@ -49,7 +49,7 @@ func (pr *Profile) WriteOCI() ([]byte, error) {
 	if err := pr.Policy.Validate(); err != nil {
 		return nil, err
 	}
-	p := pr.Policy
+	p := ociPolicy(pr.Policy)
 	var f faults
 	out := ociProfile{Flags: pr.Flags, ListenerPath: pr.ListenerPath, ListenerMetadata: pr.ListenerMetadata}
 	out.DefaultAction, out.DefaultErrnoRet = scmpNames(p.Default)
@@ -80,6 +80,41 @@ func (pr *Profile) WriteOCI() ([]byte, error) {
 	}
 	text, err := json.MarshalIndent(out, "", "\t")
 	return append(text, '\n'), err
+}
+
+// ociPolicy returns p with rules that the form can say for those with a masked NotEqual: one for each bit
+// of the mask, for numbers differ if they do in one bit or another. The places of other rules stay as
+// they are in messages only if they stand before.
+func ociPolicy(p *Policy) *Policy {
+	expanded := *p
+	expanded.Rules = nil
+	for _, r := range p.Rules {
+		expanded.Rules = append(expanded.Rules, splitNotEqual(r)...)
+	}
+	return &expanded
+}
+
+// splitNotEqual returns rules of which one matches whenever r does, and none otherwise.
+func splitNotEqual(r Rule) []Rule {
+	i := slices.IndexFunc(r.Args, func(a Arg) bool { return a.Op == NotEqual && a.Mask != 0 })
+	if i < 0 {
+		return []Rule{r}
+	}
+	var rules []Rule
+	for bit := uint64(1); bit != 0; bit <<= 1 {
+		a := r.Args[i]
+		if a.Mask&bit == 0 {
+			continue
+		}
+		split := r
+		split.Args = slices.Clone(r.Args)
+		split.Args[i] = Arg{Index: a.Index, Op: Equal, Value: ^a.Value & bit, Mask: bit}
+		rules = append(rules, splitNotEqual(split)...)
+		if len(rules) > MaxInstructions {
+			return []Rule{r} // no filter has room for it: said as it is, it is refused with its place
+		}
+	}
+	return rules
 }
 
 // scmpNames returns an action's name and number in the OCI form.

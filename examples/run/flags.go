@@ -47,6 +47,8 @@ func parse(args []string) (options, error) {
 		return o, errors.New("--root-writable: there is no --root")
 	case o.explain && o.json:
 		return o, errors.New("--explain: nothing runs, so --json has nothing to tell")
+	case o.explain && o.learn != "":
+		return o, errors.New("--explain: nothing runs, so --learn has nothing to learn")
 	case o.stdinFiles() > 1:
 		return o, errors.New("--file: standard input can be read once")
 	}

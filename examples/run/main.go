@@ -20,6 +20,7 @@ import (
 	"syscall"
 
 	"github.com/ringfence-go/ringfence/sandbox"
+	"github.com/ringfence-go/ringfence/seccomp"
 )
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -48,36 +49,71 @@ func run(args []string) int {
 		complain(err)
 		return exitFailed
 	}
-	// Opened before anything runs that could put a link in its place.
-	out := io.Writer(os.Stderr)
-	if o.jsonFile != "" {
-		f, err := os.Create(o.jsonFile)
-		if err != nil {
-			complain(fmt.Errorf("--json: %w", err))
-			return exitFailed
-		}
-		defer f.Close()
-		out = f
+	outputs, openErr := o.open()
+	if openErr != nil {
+		complain(openErr)
+		return exitFailed
 	}
+	defer outputs.close()
+	var policy *seccomp.Policy
 	var result *sandbox.Result
 	var interrupt syscall.Signal
 	if err == nil {
-		result, interrupt, err = start(spec)
+		policy, result, interrupt, err = start(spec, o.learn != "")
 	}
 	tell(result, err, interrupt)
 	code := exitCode(result, err, interrupt)
 	if o.json {
-		if err := newReport(result, err).write(out); err != nil {
+		if err := newReport(result, err).write(outputs.json); err != nil {
 			complain(fmt.Errorf("--json: %w", err))
+			return exitFailed
+		}
+	}
+	if policy != nil {
+		if err := writeProfile(outputs.learn, policy); err != nil {
+			complain(fmt.Errorf("--learn: %w", err))
 			return exitFailed
 		}
 	}
 	return code
 }
 
+// outputs are the files that run writes beside the command's own. They are opened before anything runs that
+// could put a link in the place of one.
+type outputs struct {
+	json  *os.File
+	learn *os.File // nil: nothing is learned
+}
+
+func (o *options) open() (outputs, error) {
+	out := outputs{json: os.Stderr}
+	var err error
+	if o.jsonFile != "" {
+		if out.json, err = os.Create(o.jsonFile); err != nil {
+			return out, fmt.Errorf("--json: %w", err)
+		}
+	}
+	if o.learn != "" {
+		if out.learn, err = os.Create(o.learn); err != nil {
+			out.close()
+			return out, fmt.Errorf("--learn: %w", err)
+		}
+	}
+	return out, nil
+}
+
+func (o *outputs) close() {
+	if o.json != os.Stderr {
+		o.json.Close()
+	}
+	if o.learn != nil {
+		o.learn.Close()
+	}
+}
+
 // start runs spec with the streams of this process, until the end of the command or SIGINT or SIGTERM,
-// which it returns.
-func start(spec sandbox.Spec) (*sandbox.Result, syscall.Signal, error) {
+// which it returns. If learn, it returns the policy that allows what the command did.
+func start(spec sandbox.Spec, learn bool) (policy *seccomp.Policy, result *sandbox.Result, interrupt syscall.Signal, err error) {
 	spec.Stdin, spec.Stdout, spec.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if spec.Limits.OutputMax > 0 {
 		// What is no *os.File goes through a pipe, where it is counted.
@@ -103,10 +139,14 @@ func start(spec sandbox.Spec) (*sandbox.Result, syscall.Signal, error) {
 		case <-ended:
 		}
 	}()
-	result, err := sandbox.Run(ctx, spec)
+	if learn {
+		policy, result, err = sandbox.Learn(ctx, spec)
+	} else {
+		result, err = sandbox.Run(ctx, spec)
+	}
 	close(ended)
 	signal.Stop(signals)
-	return result, <-got, err
+	return policy, result, <-got, err
 }
 
 // tell prints what a user at a terminal wants to know and cannot see from the exit code alone.

@@ -27,6 +27,8 @@ type options struct {
 	shareNet     bool
 	limits       sandbox.Limits
 	allowMissing []sandbox.Feature
+	seccomp      string // a file; "" is the default policy
+	learn        string // a file; "" learns nothing
 
 	explain, json, help, version bool
 	jsonFile                     string // "": standard error
@@ -78,6 +80,12 @@ func sections() []section {
 				duration(func(o *options) *time.Duration { return &o.limits.CPUTime })},
 			{"output-max", "SIZE", "end it after SIZE bytes on stdout, or on stderr", setOutputMax},
 			{"rlimit", "NAME=SOFT[:HARD]", "set a resource limit, as nofile=64; HARD is SOFT if not given", setRlimit},
+		}},
+		{"System calls", []option{
+			{"seccomp", "FILE", "allow the system calls that the profile FILE allows, JSON as of Docker",
+				func(o *options, a []string) error { o.seccomp = a[0]; return named(a[0]) }},
+			{"learn", "FILE", "write to FILE the smallest profile that allows what the command did",
+				func(o *options, a []string) error { o.learn = a[0]; return named(a[0]) }},
 		}},
 		{"What run does", []option{
 			{"allow-missing", "FEATURE", "go on where the host lacks FEATURE, such as cgroup-namespace", setAllowMissing},
@@ -183,9 +191,13 @@ func setJSON(o *options, a []string) error {
 	if len(a) == 0 {
 		return nil
 	}
-	if a[0] == "" {
+	o.jsonFile = a[0]
+	return named(a[0])
+}
+
+func named(file string) error {
+	if file == "" {
 		return errors.New("a file needs a name")
 	}
-	o.jsonFile = a[0]
 	return nil
 }

@@ -23,6 +23,12 @@ func (o *options) spec(stdin io.Reader, lookup func(key string) (string, bool)) 
 		Limits:       o.limits,
 		AllowMissing: o.allowMissing,
 	}
+	if o.seccomp != "" {
+		var err error
+		if s.Seccomp, err = readProfile(o.seccomp); err != nil {
+			return s, fmt.Errorf("--seccomp: %w", err)
+		}
+	}
 	if o.shareNet {
 		s.Network = sandbox.HostNetwork{}
 	}

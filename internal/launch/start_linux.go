@@ -209,7 +209,11 @@ func (s *start) follow() error {
 			return err
 		}
 		if record.Kind == plan.Failed {
-			failed = &FailedError{Index: record.Index, Result: record.Result}
+			// The first is the cause: without the command's filter there is no listener, and its witness
+			// fails too.
+			if failed == nil {
+				failed = &FailedError{Index: record.Index, Result: record.Result}
+			}
 			closeAll(fds)
 			continue
 		}
