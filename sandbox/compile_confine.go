@@ -96,7 +96,9 @@ func (c *compilation) compileCommandFilter(b *plan.Builder) {
 		b.Call(stepLoadFilter, kernel.Seccomp(c.filter.raw))
 		return
 	}
-	c.listener = b.Listen(stepLoadFilter, c.filter.raw)
+	// A supervisor may take its time: signals, such as those by which Go's runtime preempts goroutines,
+	// would have the call made again and again.
+	c.listener = b.Listen(stepLoadFilter, c.filter.raw, c.filter.heard == byCaller && c.facts.AtLeast(5, 19))
 }
 
 // compileWitness starts the thread of PID 1 that sees the call for which the filter ends the sandbox. What

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"io/fs"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/ringfence-go/ringfence/idmap"
 	"github.com/ringfence-go/ringfence/internal/plan"
 	"github.com/ringfence-go/ringfence/internal/probe"
+	"github.com/ringfence-go/ringfence/seccomp"
 )
 
 var update = flag.Bool("update", false, "write the golden plans anew")
@@ -101,6 +103,11 @@ func goldenSpecs(own idmap.Map) map[string]Spec {
 		"limits": with(func(s *Spec) {
 			s.Limits.CPUTime = time.Second
 			s.Limits.Rlimits = []Rlimit{{Type: "RLIMIT_NOFILE", Soft: 64, Hard: 128}, {Type: "RLIMIT_CORE", Soft: 0, Hard: RlimInfinity}}
+		}),
+		"supervisor": with(func(s *Spec) {
+			s.Seccomp = &seccomp.Policy{Default: seccomp.Allow, Rules: []seccomp.Rule{{Names: []string{"mkdirat"}, Action: seccomp.Notify}}}
+			s.Supervisor = func(context.Context, *Notification) Answer { return Answer{} }
+			s.Limits.CPUTime = time.Second
 		}),
 		"no-new-proc": with(func(s *Spec) { s.AllowMissing = []Feature{NewProc} }),
 	}

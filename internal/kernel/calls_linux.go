@@ -256,8 +256,12 @@ func Capset() Call {
 func Seccomp(filter []byte) Call { return seccomp(filter, num(0)) }
 
 // SeccompListener is Seccomp, and opens the listener of the filter (seccomp_unotify(2)), which the kernel
-// makes close on exec.
-func SeccompListener(filter []byte) Call {
+// makes close on exec. If patient, only a fatal signal ends a call once it was received (Linux 5.19).
+func SeccompListener(filter []byte, patient bool) Call {
+	if patient {
+		return seccomp(filter, named(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER|unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+			"SECCOMP_FILTER_FLAG_NEW_LISTENER|SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"))
+	}
 	return seccomp(filter, named(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, "SECCOMP_FILTER_FLAG_NEW_LISTENER"))
 }
 

@@ -104,8 +104,8 @@ func (b *Builder) Resolve(label string, c kernel.Call) int {
 func (b *Builder) OnExec(label string, first int) { b.Call(label, kernel.CloseRangeOnExec(first)) }
 
 // Listen loads a filter, and returns the number of its listener.
-func (b *Builder) Listen(label string, filter []byte) int {
-	return b.Open(label, kernel.SeccompListener(filter))
+func (b *Builder) Listen(label string, filter []byte, patient bool) int {
+	return b.Open(label, kernel.SeccompListener(filter, patient))
 }
 
 // Close closes descriptors.

@@ -143,7 +143,7 @@ func (c *checker) prctl() *Fault {
 func (c *checker) seccomp() *Fault {
 	const filterAt = 8 // struct sock_fprog
 	program := c.bytes(2, 16)
-	listens := c.process == Command && c.forked != nil && c.value(1) == unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
+	listens := c.process == Command && c.forked != nil && c.value(1)&^unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV == unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
 	if c.value(0) != unix.SECCOMP_SET_MODE_FILTER || c.value(1) != 0 && !listens || program == nil {
 		return c.fault(RuleCall, "it loads no filter")
 	}

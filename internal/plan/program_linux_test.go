@@ -166,7 +166,7 @@ func sampleCommand(b *Builder, started *kernel.Memory, listens bool) {
 	b.OnExec("close rest on exec", sampleReport)
 	b.Call("command capset", kernel.Capset())
 	if listens {
-		b.Listen("command seccomp", make([]byte, 16))
+		b.Listen("command seccomp", make([]byte, 16), false)
 	} else {
 		b.Call("command seccomp", kernel.Seccomp(make([]byte, 16)))
 	}

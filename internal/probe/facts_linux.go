@@ -61,6 +61,11 @@ var (
 	procReadOnly = [...]string{"bus", "fs", "irq", "sys", "sysrq-trigger"}
 )
 
+// AtLeast reports whether the kernel's release is major.minor or later.
+func (f *Facts) AtLeast(major, minor int) bool {
+	return f.Major > major || f.Major == major && f.Minor >= minor
+}
+
 // Read reads the facts of the host whose file system is at root; "/" is this one.
 func Read(root string) (*Facts, error) {
 	f := &Facts{Arch: runtime.GOARCH}
