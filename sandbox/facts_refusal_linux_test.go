@@ -5,7 +5,6 @@ import (
 	"context"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/ringfence-go/ringfence/seccomp"
 	"github.com/ringfence-go/ringfence/testing/sandboxtest"
@@ -127,18 +126,13 @@ func TestForbiddenCallCannotBeTakenBack(t *testing.T) {
 			t.Fatalf("%v, %v, want a forbidden call", r, o)
 		}
 	}
-	// Where somebody is asked who takes his time, the same act gives the call up.
+	// Where a call that was given up before it was received counts for nothing, the same act succeeds.
 	r, o := forbidden(t, act, func(spec *Spec) {
 		spec.Seccomp = &seccomp.Policy{Default: seccomp.Allow, Rules: []seccomp.Rule{{Names: []string{"mkdirat"}, Action: seccomp.Notify}}}
-		spec.Supervisor = func(ctx context.Context, n *Notification) Answer {
-			for deadline := time.Now().Add(time.Minute); n.Valid() && time.Now().Before(deadline); {
-				time.Sleep(time.Millisecond)
-			}
-			return Continue()
-		}
+		spec.Supervisor = func(context.Context, *Notification) Answer { return Continue() }
 	})
 	if r.Ended != Exited || o == nil || o.Err != "EINTR" {
-		t.Errorf("with a slow supervisor: %v, %v, want EINTR: this proves nothing", r, o)
+		t.Errorf("with a supervisor: %v, %v, want EINTR: this proves nothing", r, o)
 	}
 }
 
