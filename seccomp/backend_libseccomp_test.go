@@ -98,7 +98,7 @@ func single(rules []Rule) layer {
 }
 
 func TestLibseccompAgreesOnBuiltins(t *testing.T) {
-	for _, p := range []*Policy{Default(), Strict(StrictOptions{}), Strict(StrictOptions{Processes: true})} {
+	for _, p := range []*Policy{Default(), Strict(StrictOptions{}), Strict(StrictOptions{Processes: true}), Strict(StrictOptions{Exec: LaunchWindow})} {
 		for _, archs := range [][]string{{"amd64"}, {"arm64"}, {"amd64", "x32"}} {
 			sameDecisions(t, p, archs, 20000)
 		}

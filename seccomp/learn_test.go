@@ -101,9 +101,7 @@ func TestLearnedPolicyNeverGoesBeyondItsBase(t *testing.T) {
 					t.Fatalf("%v: %v, but the base says %v", d, got, limit)
 				}
 			}
-			if _, err := p.Compile("amd64"); err != nil {
-				t.Fatal(err)
-			}
+			compileWithPure(t, p, "amd64") // libseccomp has no form for the conditions of some
 		}
 	}
 }

@@ -11,33 +11,15 @@ type StrictOptions struct {
 	// can still be written.
 	ReadOnlyFiles bool
 
-	// Exec is where in memory the path of the program to start lies. See ExecWindow. The zero value
-	// allows execve with any path, and so also after the first.
+	// Exec is where in memory the launcher keeps the path of the program to start, and what makes the
+	// first execve the only one. See ExecWindow. The zero value allows execve with any path, and so also
+	// after the first.
 	Exec ExecWindow
 
 	// Violation is what happens on a call that is not allowed. The zero value is KillProcess, so
 	// that the verdict can say so; Errno(EPERM) lets the program go on.
 	Violation Action
 }
-
-// An ExecWindow is a range of addresses, Start included and End not, in which the launcher keeps
-// the path that it gives to execve. A filter is set before the program is started and cannot be
-// changed by a start, so it has to allow one execve and cannot count. It can tell addresses: execve is
-// allowed from the window, and no call that could map memory there is allowed, so that once the
-// program has replaced the launcher's memory every further execve fails.
-//
-// The window must be where the kernel puts nothing by itself, in the low memory below 4 MiB and
-// above vm.mmap_min_addr: at 0x10000, say. One outside allows no execve at all.
-//
-// What it does not stop is a program file that is linked to lie in the window. Where the file itself
-// is hostile, check its program headers, or give the sandbox no other file to execute.
-type ExecWindow struct {
-	Start, End uint64
-}
-
-// execWindowTop bounds the window: the addresses below are never chosen by the kernel, so that only
-// requests for them have to be refused.
-const execWindowTop = 4 << 20
 
 // Strict returns a policy for one compiled program that reads its input, computes and writes its
 // output, as under a judge of programming contests. What it does not allow kills the process, or
@@ -146,41 +128,3 @@ func strictProcessRules(processes bool) []Rule {
 		{Names: []string{"clone"}, Args: []Arg{{Index: 0, Op: Equal, Value: cloneThread, Mask: mask}}, Action: Allow},
 	}
 }
-
-// execRules allow the first execve.
-func execRules(w ExecWindow, violation Action) []Rule {
-	if w == (ExecWindow{}) {
-		return []Rule{{Names: []string{"execve"}, Action: Allow}}
-	}
-	// A window that cannot hold is turned into one that allows no exec at all.
-	if w.End <= w.Start || w.End > execWindowTop {
-		return []Rule{{Names: []string{"execve"}, Action: violation}}
-	}
-	rules := []Rule{{
-		Names:  []string{"execve"},
-		Args:   []Arg{{Index: 0, Op: GreaterEqual, Value: w.Start}, {Index: 0, Op: Less, Value: w.End}},
-		Action: Allow,
-	}}
-	low := func(index int) []Arg {
-		return []Arg{{Index: index, Op: NotEqual, Value: 0}, {Index: index, Op: Less, Value: execWindowTop}}
-	}
-	return append(rules,
-		// An address of 0 leaves the choice to the kernel.
-		Rule{Names: []string{"mmap", "mmap2"}, Args: low(0), Action: violation},
-		// A mapping that grows downwards grows into the window, from wherever it is.
-		Rule{Names: []string{"mmap", "mmap2"}, Action: violation,
-			Args: []Arg{{Index: 3, Op: Equal, Value: mapGrowsDown, Mask: mapGrowsDown}}},
-		// mremap grows a mapping in place, or moves it to argument 4 if the flags say so; else the
-		// argument holds anything.
-		Rule{Names: []string{"mremap"}, Args: low(0), Action: violation},
-		Rule{Names: []string{"mremap"}, Action: violation,
-			Args: append(low(4), Arg{Index: 3, Op: NotEqual, Mask: mremapFixed | mremapDontUnmap})},
-	)
-}
-
-// Flags of mmap(2) and mremap(2), asm-generic/mman.h and linux/mman.h.
-const (
-	mapGrowsDown    = 0x100
-	mremapFixed     = 2
-	mremapDontUnmap = 4
-)

@@ -24,6 +24,7 @@ type victim struct {
 	Filter []byte      // empty: none, for controls
 	Calls  [][7]uint64 // number and arguments
 	Exec   []string    // started after the calls, if given
+	Launch *launcher   // how to start it; nil: execve(2) from wherever
 }
 
 // victimVariable tells the test binary that it is a victim; its value is the victim as JSON.
@@ -33,6 +34,9 @@ func TestMain(m *testing.M) {
 	if text := os.Getenv(victimVariable); text != "" {
 		os.Exit(beVictim(text))
 	}
+	if name := os.Getenv(attackVariable); name != "" {
+		os.Exit(beAttacker(name))
+	}
 	os.Exit(m.Run())
 }
 
@@ -40,6 +44,7 @@ func TestMain(m *testing.M) {
 // that the Go runtime works on.
 func beVictim(text string) int {
 	var v victim
+	os.Unsetenv(victimVariable)
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 101
@@ -48,6 +53,10 @@ func beVictim(text string) int {
 	failed := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		if v.Launch != nil {
+			failed <- v.Launch.start(v.Exec, v.Filter)
+			return
+		}
 		if err := setFilter(v.Filter); err != nil {
 			failed <- err
 			return
