@@ -74,9 +74,13 @@ func (c *compilation) compileInitConfine(b *plan.Builder) {
 	b.Call("drop every capability of PID 1", kernel.Capset())
 }
 
-// compileInitFilter leaves PID 1 with nothing but the calls that it waits and reports with.
+// compileInitFilter leaves PID 1, and its witness, with nothing but the calls that they wait and report with.
 func (c *compilation) compileInitFilter(b *plan.Builder) {
-	b.Call("let PID 1 do nothing but wait and report", kernel.Seccomp(c.initFilter))
+	load := kernel.Seccomp(c.initFilter)
+	if c.filter.heard == byWitness {
+		load = kernel.SeccompAll(c.initFilter)
+	}
+	b.Call("let PID 1 do nothing but wait and report", load)
 }
 
 // commandFlags is what the command shares with PID 1 until it is executed. execve(2) gives it a table of
@@ -113,14 +117,13 @@ func (c *compilation) compileWitness(b *plan.Builder) {
 	// handler do not come to PID 1, and for that may not be blocked.
 	b.Call("block the lifeline's signal for the witness of refused calls", kernel.BlockSignal(unix.SIGIO))
 	const thread = unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD
-	refused := plan.NewRecord(plan.Refused, 0)
-	b.Fork("start the witness of refused calls", thread, refused, plan.Witness, func(b *plan.Builder) {
-		b.Call("let the witness do nothing but its task", kernel.Seccomp(c.witnessFilter))
-		b.Call("wait for a call that ends the sandbox", kernel.ReceiveNotification(c.listener, refused, plan.RecordCall)).
+	tid := kernel.Zeroed(plan.RecordPID + 4) // of no interest
+	b.Fork("start the witness of refused calls", thread, tid, plan.Witness, func(b *plan.Builder) {
+		// What it learns goes into the record of the end, which PID 1 tells once all are dead.
+		b.Call("wait for a call that ends the sandbox", kernel.ReceiveNotification(c.listener, c.ended, plan.RecordCall)).
 			Tolerates("a call that a signal interrupted was made all the same", unix.ENOENT)
 		// The kernel answers ENOENT also when the last process under the filter has ended.
-		b.Call("look whether any process is left", kernel.LookForHangUp(c.listener, refused, plan.RecordPoll)).ReturnsAny()
-		b.Call("tell the caller of the call", kernel.Write(c.report, refused, "refused")).Returns(int64(len(refused.Bytes)))
+		b.Call("look whether any process is left", kernel.LookForHangUp(c.listener)).Keeps(c.ended, plan.RecordSeen)
 		b.Call("kill everything", kernel.KillAll()).Tolerates("PID 2 may have ended meanwhile", unix.ESRCH)
 		b.Call("end the witness", kernel.ExitThread())
 	})

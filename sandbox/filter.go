@@ -128,7 +128,6 @@ var (
 	defaultFilters = perArch(func(arch string) (filter, error) { return compileFilter(seccomp.Default(), arch, true, false) })
 	deafFilters    = perArch(func(arch string) (filter, error) { return compileFilter(seccomp.Default(), arch, false, false) })
 	initFilters    = perArch(func(arch string) (filter, error) { return ownFilter(initPolicy(), arch) })
-	witnessFilters = perArch(func(arch string) (filter, error) { return ownFilter(witnessPolicy(), arch) })
 )
 
 // ownFilter compiles a policy for a process of this library, in which a kill is one.
@@ -158,36 +157,22 @@ func (f archFilters) of(arch string) (filter, error) {
 }
 
 // initPolicy is what init may do once the command runs: look at the lifeline, wait, kill what the
-// command has left, report, end.
+// command has left, report, end. Its witness of refused calls receives one, looks at the listener, kills
+// everything, and ends.
 func initPolicy() *seccomp.Policy {
 	return &seccomp.Policy{
 		Default: seccomp.KillProcess,
 		Unknown: seccomp.KillProcess,
 		Rules: []seccomp.Rule{
 			{Names: []string{"read", "write", "sendmsg", "wait4", "rt_sigreturn", "restart_syscall", "exit_group"}, Action: seccomp.Allow},
-			killEverybody,
-		},
-	}
-}
-
-// witnessPolicy is what the witness of refused calls may do: receive one, look at the listener, report,
-// kill everything, end. exit_group is how a step that fails ends PID 1.
-func witnessPolicy() *seccomp.Policy {
-	return &seccomp.Policy{
-		Default: seccomp.KillProcess,
-		Unknown: seccomp.KillProcess,
-		Rules: []seccomp.Rule{
-			{Names: []string{"ppoll", "write", "exit", "exit_group", "restart_syscall"}, Action: seccomp.Allow},
+			{Names: []string{"kill"}, Action: seccomp.Allow, Args: []seccomp.Arg{
+				{Index: 0, Op: seccomp.Equal, Value: seccomp.Low32, Mask: seccomp.Low32}, // -1: everybody else
+				{Index: 1, Op: seccomp.Equal, Value: uint64(unix.SIGKILL), Mask: seccomp.Low32},
+			}},
+			{Names: []string{"ppoll", "exit"}, Action: seccomp.Allow},
 			{Names: []string{"ioctl"}, Action: seccomp.Allow, Args: []seccomp.Arg{
 				{Index: 1, Op: seccomp.Equal, Value: unix.SECCOMP_IOCTL_NOTIF_RECV, Mask: seccomp.Low32},
 			}},
-			killEverybody,
 		},
 	}
 }
-
-// killEverybody is kill(-1, SIGKILL).
-var killEverybody = seccomp.Rule{Names: []string{"kill"}, Action: seccomp.Allow, Args: []seccomp.Arg{
-	{Index: 0, Op: seccomp.Equal, Value: seccomp.Low32, Mask: seccomp.Low32}, // -1: everybody else
-	{Index: 1, Op: seccomp.Equal, Value: uint64(unix.SIGKILL), Mask: seccomp.Low32},
-}}

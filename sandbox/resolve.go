@@ -38,8 +38,8 @@ type resolved struct {
 	rlimits    []Rlimit
 	watchCPU   bool // the caller needs the sandbox's /proc to see what its processes use
 
-	filter                    filter
-	initFilter, witnessFilter []byte
+	filter     filter
+	initFilter []byte
 
 	enforced []Enforcement
 	missing  []Feature
@@ -206,7 +206,7 @@ func isDir(host *Host, p string) (bool, error) {
 	return info.IsDir(), nil
 }
 
-// resolveFilters compiles the command's filter, init's, and the witness's.
+// resolveFilters compiles the command's filter and init's.
 func (r *resolved) resolveFilters(spec *Spec, host *Host) error {
 	arch := host.facts.Arch
 	own, err := initFilters.of(arch)
@@ -214,10 +214,6 @@ func (r *resolved) resolveFilters(spec *Spec, host *Host) error {
 		return err
 	}
 	r.initFilter = own.raw
-	if own, err = witnessFilters.of(arch); err != nil {
-		return err
-	}
-	r.witnessFilter = own.raw
 	switch {
 	case spec.Seccomp != nil:
 		r.filter, err = commandFilter(spec, arch, !host.listened)

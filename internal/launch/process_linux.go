@@ -16,7 +16,7 @@ type Process struct {
 	Started time.Time // when the command was executed
 
 	report   *report
-	early    []plan.Record // of the end, if it was told before all of the start was
+	early    *plan.Record // the end, if it was told before all of the start was
 	lifeline *os.File
 	extra    []*os.File // what the program sent along with the start
 	listener *Listener  // of the command's filter; nil is none
@@ -44,14 +44,9 @@ type Exit struct {
 	Refused *plan.Refusal
 }
 
-// take notes what a record tells of the end.
+// take notes what init reported of the end.
 func (e *Exit) take(r *plan.Record) {
-	switch {
-	case r.Kind == plan.Ended:
-		e.Reported, e.Status, e.Usage, e.Ended = true, r.Status, r.Usage, time.Now()
-	case r.Kind == plan.Refused && r.Call.Seen:
-		e.Refused = &r.Call
-	}
+	e.Reported, e.Status, e.Usage, e.Refused, e.Ended = true, r.Status, r.Usage, r.Call, time.Now()
 }
 
 // ErrEnded says that there is no process left to signal.
@@ -61,8 +56,8 @@ var ErrEnded = os.ErrProcessDone
 // once, and Close after it.
 func (p *Process) Wait() (Exit, error) {
 	var exit Exit
-	for i := range p.early {
-		exit.take(&p.early[i])
+	if p.early != nil {
+		exit.take(p.early)
 	}
 	for {
 		record, fds, err := p.report.read()
@@ -70,7 +65,9 @@ func (p *Process) Wait() (Exit, error) {
 			break // the end of file, or of what can be read: the wait status decides
 		}
 		closeAll(fds)
-		exit.take(&record)
+		if record.Kind == plan.Ended {
+			exit.take(&record)
+		}
 	}
 	status, usage, err := p.reap()
 	if exit.Ended.IsZero() {

@@ -241,8 +241,8 @@ func (s *start) note(record plan.Record, fds []int) error {
 	case plan.Started:
 		s.p.Started = time.Now()
 		return s.take(fds)
-	case plan.Ended, plan.Refused:
-		s.p.early = append(s.p.early, record)
+	case plan.Ended:
+		s.p.early = &record
 	}
 	return nil
 }

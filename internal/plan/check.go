@@ -56,7 +56,7 @@ const (
 	RuleExec         Rule = "the last execve tolerates nothing"
 	RulePayload      Rule = "the command gets its own descriptors, PID 1 keeps none of them, and the report is closed on exec"
 	RuleListener     Rule = "PID 1 shares the command's descriptors until the exec to have the listener, and nothing else of it"
-	RuleWitness      Rule = "somebody hears the listener: the caller, or a thread of PID 1 that tells of the call and kills everything"
+	RuleWitness      Rule = "somebody hears the listener: the caller, or a thread of PID 1 that notes the call and kills everything"
 	RuleInitFilter   Rule = "PID 1 waits behind a filter of its own, with nothing to do but wait and report"
 	RuleReport       Rule = "PID 1 and the start are told to the caller, and the end is the last thing told"
 	RuleStub         Rule = "the stub starts PID 1, tells the caller, and ends"
@@ -103,7 +103,8 @@ type checker struct {
 	put      []attachment
 	puts     [64]attachment // room for put
 
-	waited int // the op that waits for PID 2; 0 is none
+	waited int            // the op that waits for PID 2; 0 is none
+	told   *kernel.Memory // the record of the end
 	// redumped: after it forked, PID 1 said again that it is not dumpable.
 	redumped bool
 	emptied  int // the op that waits for all that is left; 0 is none
@@ -130,8 +131,7 @@ type state struct {
 	// listener is the descriptor of the command's filter: for PID 1 and its witness open, for the command
 	// the one that it must be; -1 is none.
 	listener int64
-	forked   []descriptor   // of the command: those that it shares with PID 1
-	received *kernel.Memory // of the witness: the record of what it received
+	forked   []descriptor // of the command: those that it shares with PID 1
 }
 
 // Working directories that no op has opened.
@@ -306,11 +306,11 @@ func (c *checker) flow() *Fault {
 	return nil
 }
 
-// order checks what may follow a filter, and of the witness what may come before.
+// order checks what may follow a filter, and the few calls of the witness.
 func (c *checker) order() *Fault {
 	name := c.op.Call.Name
-	if c.process == Witness && !c.has(didFilter) && name != "seccomp" {
-		return c.fault(RuleWitness, "%s comes before its filter", name)
+	if c.process == Witness && name != "ioctl" && name != "ppoll" && name != "kill" && name != "exit" {
+		return c.fault(RuleWitness, "%s", name)
 	}
 	if !c.has(didFilter) {
 		return nil
@@ -319,10 +319,6 @@ func (c *checker) order() *Fault {
 	case Command:
 		if name != "execve" {
 			return c.fault(RuleFilter, "%s comes after it", name)
-		}
-	case Witness:
-		if name != "ioctl" && name != "ppoll" && name != "write" && name != "kill" && name != "exit" {
-			return c.fault(RuleWitness, "%s comes after its filter", name)
 		}
 	case Init:
 		if name != "sendmsg" && name != "write" && name != "wait4" && name != "kill" && name != "exit_group" {

@@ -143,8 +143,15 @@ func (c *checker) prctl() *Fault {
 func (c *checker) seccomp() *Fault {
 	const filterAt = 8 // struct sock_fprog
 	program := c.bytes(2, 16)
-	listens := c.process == Command && c.forked != nil && c.value(1)&^unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV == unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
-	if c.value(0) != unix.SECCOMP_SET_MODE_FILTER || c.value(1) != 0 && !listens || program == nil {
+	flags := int64(0)
+	listens := c.process == Command && c.forked != nil
+	switch {
+	case listens:
+		flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | c.value(1)&unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+	case c.has(didWitness):
+		flags = unix.SECCOMP_FILTER_FLAG_TSYNC // it is the witness's too
+	}
+	if c.value(0) != unix.SECCOMP_SET_MODE_FILTER || program == nil {
 		return c.fault(RuleCall, "it loads no filter")
 	}
 	n := int(binary.LittleEndian.Uint16(program))
@@ -155,6 +162,10 @@ func (c *checker) seccomp() *Fault {
 		return c.fault(RuleNoNewPrivs, "they can still be gained")
 	case c.process == Stub || c.process == Init && !c.has(didFork):
 		return c.fault(RuleInitFilter, "the command would have it too")
+	case c.process == Witness:
+		return c.fault(RuleWitness, "it has that of PID 1")
+	case c.value(1) != flags:
+		return c.fault(RuleListener, "flags %#x, want %#x", c.value(1), flags)
 	}
 	c.done |= didFilter
 	if !listens {

@@ -230,9 +230,6 @@ func (c *checker) write() *Fault {
 	if !c.holds(1, n) {
 		return c.fault(RuleMemory, "%d bytes are written", n)
 	}
-	if c.process == Witness {
-		return c.witness()
-	}
 	if c.value(0) == int64(c.p.Report) {
 		if kind := c.bytes(1, SizeofFailed); c.has(didFork) && !c.has(didTell) && kind != nil && RecordKind(binary.LittleEndian.Uint32(kind)) == c.tells() {
 			c.done |= didTell

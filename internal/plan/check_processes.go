@@ -244,6 +244,7 @@ func (c *checker) tellEnd() *Fault {
 		return c.fault(RuleReport, "PID 1 did not wait before it")
 	}
 	record, waited := c.op.Call.Args[1], c.p.Ops[c.waited].Call.Args[1]
+	c.told = record.Mem
 	if record.Mem != waited.Mem || record.Offset != 0 || c.value(2) != sizeofEnded || waited.Offset != RecordStatus ||
 		c.p.Ops[c.waited].Call.Args[3].Offset != RecordUsage || binary.LittleEndian.Uint32(record.Mem.Bytes) != uint32(Ended) {
 		return c.fault(RuleReport, "it is not the end that is told")

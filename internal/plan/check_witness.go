@@ -6,8 +6,6 @@ import (
 	"encoding/binary"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/ringfence-go/ringfence/internal/kernel"
 )
 
 // witnessFlags make a thread.
@@ -33,35 +31,27 @@ func (c *checker) beforeWitness(flags, signal uint64) *Fault {
 	return nil
 }
 
-// witness is the life of the thread, in this order: it loads its filter, receives, looks whether the call
-// was only the end of the last process, tells, kills everything, and ends.
+// witness is the life of the thread, in this order: it receives a call, looks whether that was only the end
+// of the last process, kills everything, and ends. What it learns is in the record of the end, which PID 1
+// tells when all are dead.
 func (c *checker) witness() *Fault {
-	name := c.op.Call.Name
-	if c.process != Witness {
-		return c.fault(RuleWitness, "%s in the %s", name, c.process)
-	}
 	var before, step facts
-	switch name {
+	switch name := c.op.Call.Name; name {
 	case "ioctl":
 		step = didReceive
-		if c.value(0) != c.listener || c.value(1) != unix.SECCOMP_IOCTL_NOTIF_RECV || !c.refused(2, RecordCall) ||
-			!zeros(c.op.Call.Args[2].Mem.Bytes[RecordCall:RecordPoll]) || len(c.op.Tolerate) != 1 {
-			return c.fault(RuleWitness, "it receives something else")
+		note := c.op.Call.Args[2]
+		if c.value(0) != c.listener || c.value(1) != unix.SECCOMP_IOCTL_NOTIF_RECV || note.Mem != c.told || note.Offset != RecordCall ||
+			!zeros(note.Mem.Bytes[RecordCall:RecordSeen]) || len(c.op.Tolerate) != 1 {
+			return c.fault(RuleWitness, "it receives something else, or nobody is told")
 		}
-		c.received = c.op.Call.Args[2].Mem
 	case "ppoll":
 		before, step = didReceive, didPoll
-		if c.value(1) != 1 || !c.refused(0, RecordPoll) || c.bytes(2, 16) == nil || !zeros(c.bytes(2, 16)) || !c.op.Any ||
-			int64(binary.LittleEndian.Uint64(c.bytes(0, kernel.SizeofPollFD))) != c.listener {
-			return c.fault(RuleWitness, "it looks at something else")
-		}
-	case "write":
-		before, step = didPoll, didTell
-		if c.value(0) != int64(c.p.Report) || !c.refused(1, 0) || c.value(2) != sizeofRefused {
-			return c.fault(RuleWitness, "it tells of something else")
+		if c.bytes(0, 8) == nil || c.value(1) != 1 || c.bytes(2, 16) == nil || !zeros(c.bytes(2, 16)) ||
+			int64(binary.LittleEndian.Uint64(c.bytes(0, 8))) != c.listener || c.op.Keep != c.told || c.op.KeepAt != RecordSeen {
+			return c.fault(RuleWitness, "it looks at something else, or nobody is told")
 		}
 	case "kill":
-		before, step = didTell, didKill
+		before, step = didPoll, didKill
 	case "exit":
 		before = didKill
 		c.ended = true
@@ -69,17 +59,9 @@ func (c *checker) witness() *Fault {
 			return c.fault(RuleCall, "exit code %d", c.value(0))
 		}
 	}
-	if !c.has(before) || step != 0 && c.has(step) {
-		return c.fault(RuleWitness, "%s comes too early, or again", name)
+	if c.process != Witness || !c.has(before) || step != 0 && c.has(step) {
+		return c.fault(RuleWitness, "%s comes too early, or again, or from the %s", c.op.Call.Name, c.process)
 	}
 	c.done |= step
 	return nil
-}
-
-// refused reports whether an argument points to an offset of the record of a refusal: the one that was
-// received, once it was.
-func (c *checker) refused(i, at int) bool {
-	a := &c.op.Call.Args[i]
-	return a.Mem != nil && a.Offset == at && len(a.Mem.Bytes) == sizeofRefused && (c.received == nil || c.received == a.Mem) &&
-		binary.LittleEndian.Uint32(a.Mem.Bytes) == uint32(Refused)
 }

@@ -73,12 +73,15 @@ func sampleInit(b *Builder, started, ended *kernel.Memory, listens bool) {
 	b.Call("init capset", kernel.Capset())
 	b.CloseBelow("leave streams", sampleReport)
 	if listens {
-		refused := NewRecord(Refused, 0)
 		b.Call("block the signal", kernel.BlockSignal(unix.SIGIO))
-		b.Fork("fork witness", unix.CLONE_VM|unix.CLONE_FILES|unix.CLONE_SIGHAND|unix.CLONE_THREAD, refused, Witness, func(b *Builder) { sampleWitness(b, refused) })
+		b.Fork("fork witness", unix.CLONE_VM|unix.CLONE_FILES|unix.CLONE_SIGHAND|unix.CLONE_THREAD, kernel.Zeroed(8), Witness, func(b *Builder) { sampleWitness(b, ended) })
 		b.Call("unblock the signal", kernel.SetSignalMask())
 	}
-	b.Call("init seccomp", kernel.Seccomp(make([]byte, 8)))
+	if listens {
+		b.Call("init seccomp", kernel.SeccompAll(make([]byte, 8)))
+	} else {
+		b.Call("init seccomp", kernel.Seccomp(make([]byte, 8)))
+	}
 	b.Call("tell start", kernel.SendFDs(sampleReport, started, "started", watch)).Returns(int64(len(started.Bytes)))
 	b.Until("wait", kernel.Wait4(ended, RecordStatus, RecordUsage), 2)
 	b.Call("kill", kernel.KillAll()).Tolerates("PID 2 may be the last", unix.ESRCH)
@@ -87,11 +90,9 @@ func sampleInit(b *Builder, started, ended *kernel.Memory, listens bool) {
 	b.Call("end init", kernel.Exit(0))
 }
 
-func sampleWitness(b *Builder, refused *kernel.Memory) {
-	b.Call("witness seccomp", kernel.Seccomp(make([]byte, 8)))
-	b.Call("receive", kernel.ReceiveNotification(listenerFD, refused, RecordCall)).Tolerates("it was given up", unix.ENOENT)
-	b.Call("poll", kernel.LookForHangUp(listenerFD, refused, RecordPoll)).ReturnsAny()
-	b.Call("tell refusal", kernel.Write(sampleReport, refused, "refused")).Returns(int64(len(refused.Bytes)))
+func sampleWitness(b *Builder, ended *kernel.Memory) {
+	b.Call("receive", kernel.ReceiveNotification(listenerFD, ended, RecordCall)).Tolerates("it was given up", unix.ENOENT)
+	b.Call("look for hang-up", kernel.LookForHangUp(listenerFD)).Keeps(ended, RecordSeen)
 	b.Call("kill everything", kernel.KillAll()).Tolerates("nobody may be left", unix.ESRCH)
 	b.Call("end witness", kernel.ExitThread())
 }

@@ -19,8 +19,7 @@ const (
 	Failed  RecordKind = iota + 1 // an op did not return what it must; the process ended
 	Cloned                        // init exists
 	Started                       // the command was executed, or failed before
-	Ended                         // the command ended: wait status and usage
-	Refused                       // a call for which the filter ends the sandbox
+	Ended                         // the command ended: wait status, usage, and the call for which it was
 )
 
 // The layout of the records: the kind in the first four bytes, then what these offsets say.
@@ -31,13 +30,15 @@ const (
 	RecordNotes  = 16                                     // Started: kept results, 8 bytes each
 	RecordStatus = 4                                      // Ended: wait status, 4 bytes
 	RecordUsage  = 8                                      // Ended: struct rusage
-	RecordCall   = 8                                      // Refused: struct seccomp_notif
-	RecordPoll   = RecordCall + kernel.SizeofNotification // Refused: struct pollfd of the listener
+	RecordCall   = RecordUsage + kernel.SizeofRusage      // Ended: struct seccomp_notif, that the witness received
+	RecordSeen   = RecordCall + kernel.SizeofNotification // Ended: result of its look at the listener, 8 bytes
 
-	SizeofFailed  = 16
-	sizeofEnded   = RecordUsage + kernel.SizeofRusage
-	sizeofRefused = RecordPoll + kernel.SizeofPollFD
+	SizeofFailed = 16
+	sizeofEnded  = RecordSeen + 8
 )
+
+// notSeen stands at RecordSeen until the witness has looked: no call returns it.
+const notSeen = ^uint64(0)
 
 // MaxRecord is the size of the largest record.
 const MaxRecord = RecordNotes + 8*MaxNotes
@@ -48,13 +49,13 @@ const MaxNotes = 256
 // NewRecord returns the memory of a record that is filled in as the program runs.
 func NewRecord(kind RecordKind, notes int) *kernel.Memory {
 	size := RecordNotes + 8*notes
-	switch kind {
-	case Ended:
+	if kind == Ended {
 		size = sizeofEnded
-	case Refused:
-		size = sizeofRefused
 	}
 	m := kernel.Zeroed(size)
+	if kind == Ended {
+		binary.LittleEndian.PutUint64(m.Bytes[RecordSeen:], notSeen)
+	}
 	binary.LittleEndian.PutUint32(m.Bytes, uint32(kind))
 	return m
 }
@@ -68,16 +69,12 @@ type Record struct {
 	Notes  []int64         // Started
 	Status unix.WaitStatus // Ended
 	Usage  unix.Rusage     // Ended: of the command and those it waited for
-	Call   Refusal         // Refused
+	Call   *Refusal        // Ended: for which the filter ended the sandbox; nil if it did not
 }
 
-// Refusal is what the witness saw.
+// Refusal is a call for which the filter ends the sandbox. The zero Refusal is one of which nothing is
+// known: it was given up before it could be received.
 type Refusal struct {
-	// Seen says that there was a call. If not, its filter's last process was at its end, and nothing was
-	// refused.
-	Seen bool
-	// Known says that the rest is known. If not, the call was given up before it could be received.
-	Known  bool
 	Arch   uint32 // AUDIT_ARCH_*
 	Number int32
 	Args   [6]uint64
@@ -104,10 +101,6 @@ func ParseRecord(b []byte) (Record, error) {
 		}
 		r.Status = unix.WaitStatus(binary.LittleEndian.Uint32(b[RecordStatus:]))
 		r.Usage = parseRusage(b[RecordUsage:])
-	case Refused:
-		if len(b) != sizeofRefused {
-			return Record{}, fmt.Errorf("record of a refusal with %d bytes, want %d", len(b), sizeofRefused)
-		}
 		r.Call = parseRefusal(b)
 	default:
 		return Record{}, fmt.Errorf("record of unknown kind %d", r.Kind)
@@ -115,20 +108,22 @@ func ParseRecord(b []byte) (Record, error) {
 	return r, nil
 }
 
-// parseRefusal reads struct seccomp_notif (id, pid, flags, then struct seccomp_data) and struct pollfd.
-func parseRefusal(b []byte) Refusal {
+// parseRefusal reads struct seccomp_notif (id, pid, flags, then struct seccomp_data), and what the witness
+// saw after it was told of a call that was gone: 0 is a filter with processes left, so that one of them
+// made it.
+func parseRefusal(b []byte) *Refusal {
 	notif := b[RecordCall:]
 	r := Refusal{
 		Number: int32(binary.LittleEndian.Uint32(notif[16:])),
 		Arch:   binary.LittleEndian.Uint32(notif[20:]),
 	}
-	r.Known = r.Arch != 0 // no ABI is; left zero where nothing was received
 	for i := range r.Args {
 		r.Args[i] = binary.LittleEndian.Uint64(notif[32+8*i:])
 	}
-	hungUp := binary.LittleEndian.Uint16(b[RecordPoll+6:])&unix.POLLHUP != 0
-	r.Seen = r.Known || !hungUp
-	return r
+	if received := r.Arch != 0; !received && binary.LittleEndian.Uint64(b[RecordSeen:]) != 0 {
+		return nil
+	}
+	return &r
 }
 
 // parseRusage reads the fields that are used of struct rusage (getrusage(2)).
