@@ -1,74 +1,12 @@
 package sandbox
 
 import (
-	"slices"
 	"strings"
-	"syscall"
 	"testing"
-
-	"github.com/ringfence-go/ringfence/testing/sandboxtest"
-	"github.com/ringfence-go/ringfence/testing/victim"
 )
 
-// Facts about the kernel's surface: which calls the default filter lets through, by every ABI, and that
-// executing a file gives no privilege.
-
-// onlyRoot are forbidden calls of which an unprivileged kernel says the same as the filter, so that
-// there is nothing to see without it.
-var onlyRoot = []string{
-	"acct", "clock_settime", "delete_module", "fanotify_init", "finit_module", "fsmount", "fsopen", "fspick", "init_module",
-	"kexec_load", "mount_setattr", "move_mount", "open_tree", "pivot_root", "quotactl", "reboot", "sethostname", "setdomainname",
-	"swapoff", "swapon", "syslog", "umount2", "mount", "userfaultfd", "bpf", "memfd_secret", "open_by_handle_at", "perf_event_open",
-	"process_mrelease", "kcmp", "modify_ldt", "io_uring_setup",
-}
-
-func TestDefaultFilterRefusesWhatNoProgramNeeds(t *testing.T) {
-	t.Parallel()
-	names := victim.ForbiddenCalls()
-	acts := make([]string, len(names))
-	for i, name := range names {
-		acts[i] = "call:" + name
-	}
-	got, control := inside(t, nil, acts...), inside(t, noFilter, acts...)
-	for i, name := range names {
-		want := "EPERM"
-		if name == "clone3" {
-			want = "ENOSYS"
-		}
-		got.want(acts[i], want)
-		if control.of(acts[i]).Err == want && !slices.Contains(onlyRoot, name) {
-			t.Errorf("%s: %s without the filter too: this proves nothing", name, want)
-		}
-	}
-}
-
-func TestForeignABIsKill(t *testing.T) {
-	t.Parallel()
-	if !victim.ForeignABIs {
-		sandboxtest.Skip(t, "foreign-abis", "this architecture has no other ABI")
-	}
-	var acts []string
-	for _, name := range append(victim.ForbiddenCalls(), "getpid", "read", "execve") {
-		acts = append(acts, "x32:"+name, "i386:"+name)
-	}
-	for _, act := range acts {
-		abi, name, _ := strings.Cut(act, ":")
-		r, o := forbidden(t, act)
-		if o != nil && strings.Contains(o.Err, "no call") {
-			continue // that ABI does not have it
-		}
-		if want := name + " (" + strings.TrimPrefix(abi, "i") + ")"; r.Ended != Forbidden || r.Syscall != want || r.Signal != syscall.SIGSYS {
-			t.Errorf("%s: %v, want %s forbidden", act, r, want)
-		}
-	}
-	// Outside neither is killed by a filter: the kernel has the ABI, or says ENOSYS or SIGSEGV.
-	control := outside(t, "x32:getpid", "i386:getpid")
-	for _, act := range []string{"x32:getpid", "i386:getpid"} {
-		if victim.SplitKilled(control.of(act)) == "SIGSYS" {
-			t.Errorf("%s outside: %v", act, control.of(act))
-		}
-	}
-}
+// Facts about the kernel's surface: that the filter is on, and which sockets and keys it leaves. Which
+// calls it refuses is in facts_abi_linux_test.go.
 
 func TestNoNewPrivsAndFilterAreOn(t *testing.T) {
 	t.Parallel()

@@ -3,7 +3,6 @@ package victim
 import (
 	"fmt"
 	"runtime"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -40,29 +39,38 @@ var forbidden = map[string][]uintptr{
 	"reboot": {bad, bad, bad}, "swapon": {1, bad}, "swapoff": {1}, "acct": {1}, "quotactl": {bad, 1, bad, 1}, "syslog": {bad, 1, bad},
 	"settimeofday": {1, 0}, "clock_settime": {bad, 1}, "sethostname": {1, bad}, "setdomainname": {1, bad},
 	"personality": {0x0040000 /* ADDR_NO_RANDOMIZE, linux/personality.h */},
+	// Of these the filter refuses a part.
+	"clone": {unix.CLONE_NEWUSER | unix.CLONE_FS}, "socket": {unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_KOBJECT_UEVENT},
+	"socketpair": {unix.AF_INET, unix.SOCK_STREAM, 0, 0},
+	"ioctl":      {bad, unix.TIOCSTI, 0},
+	// Of PID 1, or of a user, that the arguments after them say nothing sensible about.
+	"prlimit64": {1, bad, 0, 0}, "setpriority": {unix.PRIO_USER, bad, 0}, "ioprio_set": {3, bad, 0},
+	"sched_setaffinity": {1, 8, 1}, "sched_setscheduler": {1, 0, 1}, "sched_setparam": {1, 1}, "sched_setattr": {1, 1, 0},
 }
 
-// ForbiddenCalls returns the names of the calls that the default filter must refuse and that this
-// architecture has.
-func ForbiddenCalls() []string {
-	var names []string
-	for name := range forbidden {
-		if _, ok := kernel.Number(kernel.Arch(runtime.GOARCH), name); ok {
-			names = append(names, name)
-		}
+// CallArgs returns the arguments with which the acts call, x32 and i386 make a call.
+func CallArgs(name string) []uint64 {
+	var args []uint64
+	for _, a := range argsOf(name) {
+		args = append(args, uint64(a))
 	}
-	slices.Sort(names)
-	return names
+	return args
 }
 
-// native makes a forbidden call in the usual way.
+func argsOf(name string) []uintptr {
+	if args, ok := forbidden[name]; ok {
+		return args
+	}
+	return []uintptr{bad, bad, bad, bad, bad, bad}
+}
+
+// native makes a call in the usual way.
 func native(name string) (string, error) {
 	number, ok := kernel.Number(kernel.Arch(runtime.GOARCH), name)
-	args, known := forbidden[name]
-	if !ok || !known {
+	if !ok {
 		return "", fmt.Errorf("no call %q", name)
 	}
-	return "", call(uintptr(number), args...)
+	return "", call(uintptr(number), argsOf(name)...)
 }
 
 // foreign makes a call by another ABI, in a child, which the filter kills.
@@ -71,7 +79,7 @@ func foreign(arch kernel.Arch, name string) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("no call %q for %s", name, arch)
 	}
-	pid, err := forkCall(arch, uint32(number), forbidden[name])
+	pid, err := forkCall(arch, uint32(number), argsOf(name))
 	if err != nil {
 		return "", err
 	}
