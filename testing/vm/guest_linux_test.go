@@ -1,13 +1,16 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/ringfence-go/ringfence/sandbox"
 	"github.com/ringfence-go/ringfence/testing/sandboxtest"
 )
 
@@ -70,4 +73,31 @@ func device(t *testing.T, dir string) string {
 	dev := info.Sys().(*syscall.Stat_t).Dev
 	major, minor := dev>>8&0xfff, dev&0xff // makedev(3), for the small numbers that disks have
 	return strconv.FormatUint(major, 10) + ":" + strconv.FormatUint(minor, 10)
+}
+
+// refusesEnv holds what the error says on a host that cannot run sandboxes; it is not set on others.
+const refusesEnv = "RINGFENCE_VM_REFUSES"
+
+// A host that lacks what no sandbox can do without says what it is and what can be done, by an error of
+// the type for it. Here it is the kernel's parameters that make such hosts.
+func TestHostRunsSandboxesOrSaysWhyNot(t *testing.T) {
+	refuses := os.Getenv(refusesEnv)
+	if refuses == "" {
+		sandboxtest.Need(t, sandboxtest.UserNamespaces())
+	}
+	out, err := sandbox.Output(t.Context(), sandbox.Spec{Args: []string{"echo", "hello"}})
+	if refuses == "" {
+		if err != nil || string(out) != "hello\n" {
+			t.Errorf("%q, %v", out, err)
+		}
+		return
+	}
+	t.Logf("%q, %v", out, err)
+	var unsupported *sandbox.UnsupportedError
+	if !errors.As(err, &unsupported) || !errors.Is(err, errors.ErrUnsupported) {
+		t.Fatalf("%T %v, want an UnsupportedError", err, err)
+	}
+	if !regexp.MustCompile(refuses).MatchString(err.Error()) {
+		t.Errorf("%v, want %q", err, refuses)
+	}
 }

@@ -34,8 +34,17 @@ func (c *cache) release(ctx context.Context, name string, suites []suite, keyrin
 	return openRelease(ctx, c.path("apt", name), lines)
 }
 
-// kernel returns the directory of an unpacked kernel, whose name is its version.
+// kernel returns the directory of an unpacked kernel, whose name is its version. An error matches
+// errNotReached.
 func (c *cache) kernel(ctx context.Context, k kernel) (string, error) {
+	tree, err := c.fetchKernel(ctx, k)
+	if err != nil {
+		err = fmt.Errorf("kernel %s: %w: %w", k.name, errNotReached, err)
+	}
+	return tree, err
+}
+
+func (c *cache) fetchKernel(ctx context.Context, k kernel) (string, error) {
 	dir := c.path("kernels", k.name)
 	if !c.refresh {
 		if have, _ := filepath.Glob(filepath.Join(dir, "[0-9]*")); len(have) > 0 {
@@ -94,7 +103,7 @@ func (c *cache) busybox(ctx context.Context) (string, error) {
 
 // image returns the file of an unpacked kernel that QEMU starts.
 func image(tree string) (string, error) {
-	for _, pattern := range []string{"boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz", "lib/modules/*/vmlinuz"} {
+	for _, pattern := range []string{"boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz*"} {
 		if found, err := filepath.Glob(filepath.Join(tree, pattern)); err == nil && len(found) > 0 {
 			return found[0], nil
 		}

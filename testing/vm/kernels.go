@@ -28,6 +28,7 @@ var kernels = []kernel{
 	{"5.10", []suite{{"debian", "bullseye"}, {"security", "bullseye-security"}}, "5.10.", "cloud-amd64"},
 	{"5.15", []suite{{"ubuntu", "jammy"}, {"ubuntu", "jammy-updates"}}, "5.15.", "generic"},
 	{"6.1", []suite{{"debian", "bookworm"}, {"security", "bookworm-security"}}, "6.1.", "cloud-amd64"},
+	{"6.8", []suite{{"ubuntu", "jammy-updates"}}, "6.8.", "generic"},
 	{"6.12", []suite{{"debian", "trixie"}, {"security", "trixie-security"}}, "6.12.", "cloud-amd64"},
 	{"newest", []suite{{"debian", "trixie-backports"}, {"debian", "sid"}}, "", "cloud-amd64"},
 }

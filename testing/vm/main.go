@@ -27,6 +27,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) (code int, err error) {
+	if len(args) > 0 && args[0] == "matrix" {
+		return runMatrix(ctx, args[1:])
+	}
 	o, err := parseOptions(args, os.Stderr)
 	if err != nil {
 		return exitMachine, err

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// host is a row of the matrix.
+type host struct {
+	kernel     string
+	parameters string
+	// refuses is what the error says on a host that cannot run sandboxes; "" on one that can, and must
+	// pass every test that has to do with the kernel.
+	refuses string
+}
+
+// hosts are all rows. Those that refuse are the three ways in which distributions and administrators
+// forbid user namespaces, and the last kernel that lacks what no sandbox can do without.
+var hosts = []host{
+	{kernel: "5.10", refuses: `needs Linux 5\.1[45] or later`},
+	{kernel: "5.15"},
+	{kernel: "6.1"},
+	{kernel: "6.8"},
+	{kernel: "6.12"},
+	{kernel: "newest"},
+	{kernel: "6.1", parameters: "sysctl.user.max_user_namespaces=0", refuses: `user namespace is not supported here: .*sysctl user\.max_user_namespaces`},
+	{kernel: "6.1", parameters: "sysctl.kernel.unprivileged_userns_clone=0", refuses: `user namespace is not supported here: .*sysctl kernel\.unprivileged_userns_clone=1`},
+	{kernel: "6.8", parameters: "sysctl.kernel.apparmor_restrict_unprivileged_userns=1", refuses: `user namespace is not supported here: .*AppArmor`},
+}
+
+// kernelPackages have the tests whose outcome depends on the kernel. They are patterns, so that a
+// package that does not exist is none.
+var kernelPackages = []string{
+	"./examples/run/...", "./idmap/...", "./internal/cgroup/...", "./internal/image/...", "./internal/launch/...",
+	"./internal/probe/...", "./sandbox/...", "./testing/vm/...",
+}
+
+// outcome is what came of a row.
+type outcome struct {
+	release              string
+	passed, failed, skip int
+	took                 time.Duration
+	err                  error // the machine's
+	code                 int
+}
+
+// Lines of test binaries that are about a whole test.
+var (
+	passLine = regexp.MustCompile(`(?m)^--- PASS: `)
+	failLine = regexp.MustCompile(`(?m)^--- FAIL: `)
+	skipLine = regexp.MustCompile(`(?m)^--- SKIP: `)
+)
+
+// errNotReached says that the packages of a kernel could not be fetched.
+var errNotReached = errors.New("not reached")
+
+// result is the cell that says how it went.
+func (o outcome) result(h host) string {
+	switch {
+	case errors.Is(o.err, errNotReached):
+		return "not reached"
+	case o.err != nil:
+		return "**machine died**"
+	case o.code != 0:
+		return fmt.Sprintf("**%d failed**, %d passed", o.failed, o.passed)
+	case h.refuses != "":
+		return "refuses, as it must"
+	}
+	return fmt.Sprintf("%d passed, %d skipped", o.passed, o.skip)
+}
+
+func (o outcome) fine() bool { return o.err == nil && o.code == 0 || errors.Is(o.err, errNotReached) }
+
+// row is a line of the table.
+func (h host) row(o outcome) string {
+	name := h.kernel
+	if h.parameters != "" {
+		name += ", `" + h.parameters + "`"
+	}
+	expected := "runs"
+	if h.refuses != "" {
+		expected = "refuses"
+	}
+	release, took := "-", "-"
+	if o.release != "" {
+		release, took = o.release, fmt.Sprintf("%d s", int(o.took.Round(time.Second)/time.Second))
+	}
+	return fmt.Sprintf("| %s | %s | %s | %s | %s |\n", name, release, expected, o.result(h), took)
+}
+
+const tableHead = "| host | kernel | expected | result | time |\n|---|---|---|---|---|\n"
+
+// runMatrix runs every row whose name matches, prints what came of it, and keeps what the tests printed
+// in the cache.
+func runMatrix(ctx context.Context, args []string) (code int, err error) {
+	fs := flag.NewFlagSet("vm matrix", flag.ContinueOnError)
+	only := fs.String("only", "", "rows whose kernel or parameters match this `expression`")
+	update := fs.String("update", "", "`file` whose table is replaced by this one")
+	if err := fs.Parse(args); err != nil {
+		return exitMachine, err
+	}
+	match, err := regexp.Compile(*only)
+	if err != nil {
+		return exitMachine, err
+	}
+	table := tableHead
+	for i, h := range hosts {
+		if !match.MatchString(h.kernel + " " + h.parameters) {
+			continue
+		}
+		fmt.Printf("== %s %s\n", h.kernel, h.parameters)
+		log := filepath.Join(defaultCache(), "matrix", fmt.Sprintf("%02d-%s.log", i, h.kernel))
+		o := h.try(ctx, log)
+		if ctx.Err() != nil {
+			return exitMachine, ctx.Err()
+		}
+		if o.err != nil {
+			fmt.Printf("%v\n", o.err)
+		}
+		if !o.fine() {
+			code = 1
+			fmt.Printf("see %s\n", log)
+		}
+		row := h.row(o)
+		fmt.Print(row)
+		table += row
+	}
+	fmt.Print("\n" + table)
+	if *update == "" {
+		return code, nil
+	}
+	text, err := os.ReadFile(*update)
+	if err != nil {
+		return exitMachine, err
+	}
+	return code, os.WriteFile(*update, []byte(replaceTable(string(text), table)), 0o644)
+}
+
+// try runs the tests of one row.
+func (h host) try(ctx context.Context, log string) outcome {
+	// With systemd, the root file system is Debian 12 whatever the kernel. It has a word of its own in
+	// what is allowed, by files in sysctl.d: where the parameters are to hold, it stays away.
+	machine := "systemd"
+	if h.refuses != "" {
+		machine = "minimal"
+	}
+	o, err := parseOptions([]string{"-machine", machine, "-kernel", h.kernel, "-append", h.parameters, "-refresh"}, io.Discard)
+	if err != nil {
+		return outcome{err: err}
+	}
+	o.tests = kernelPackages
+	if h.refuses != "" {
+		o.tests, o.run = []string{"./testing/vm"}, "^TestHostRunsSandboxesOrSaysWhyNot$"
+		o.env["RINGFENCE_VM_REFUSES"] = h.refuses
+	}
+	var text bytes.Buffer
+	began := time.Now()
+	var result outcome
+	result.code, result.release, result.err = o.runTests(ctx, &text)
+	result.took = time.Since(began)
+	all := text.Bytes()
+	result.passed = len(passLine.FindAllIndex(all, -1))
+	result.failed = len(failLine.FindAllIndex(all, -1))
+	result.skip = len(skipLine.FindAllIndex(all, -1))
+	if err := os.MkdirAll(filepath.Dir(log), 0o755); err != nil {
+		result.err = errors.Join(result.err, err)
+	}
+	if err := os.WriteFile(log, all, 0o644); err != nil {
+		result.err = errors.Join(result.err, err)
+	}
+	return result
+}
+
+// replaceTable puts table in the place of the one in text that begins with the same line, or at the end.
+func replaceTable(text, table string) string {
+	head, _, _ := strings.Cut(tableHead, "\n")
+	before, after, found := strings.Cut(text, head)
+	if !found {
+		return strings.TrimRight(text, "\n") + "\n\n" + table
+	}
+	rest := ""
+	for line := range strings.Lines(after) {
+		if rest != "" || strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "|") {
+			rest += line
+		}
+	}
+	if rest != "" {
+		rest = "\n" + rest
+	}
+	return before + table + rest
+}
