@@ -35,7 +35,7 @@ type options struct {
 // these fails instead of being skipped.
 var has = map[string][]string{
 	"minimal": {"user-namespaces", "clone3", "sh", "true"},
-	"systemd": {"user-namespaces", "clone3", "sh", "true", "unshare"},
+	"systemd": {"user-namespaces", "clone3", "sh", "true", "unshare", "python3", "strace", "bwrap", "java"},
 }
 
 // variables is a flag that adds NAME=VALUE to a map.
@@ -136,6 +136,9 @@ func (o *options) environment(tests int) map[string]string {
 		"VM_TESTS":          fmt.Sprint(tests),
 		"RINGFENCE_VM":      o.machine,
 		"RINGFENCE_VM_DISK": "/data",
+	}
+	if o.machine == "systemd" && !o.root {
+		met = append([]string{"user-manager"}, met...)
 	}
 	if o.root {
 		env["HOME"], env["USER"], env["USER_ID"] = "/root", "root", "0"
