@@ -14,11 +14,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ringfence-go/ringfence/internal/cgroup"
 	"github.com/ringfence-go/ringfence/internal/launch"
 )
 
 // Cmd is a command in a sandbox of its own, in the manner of exec.Cmd. It is used once, and by one
-// goroutine at a time, but for Signal, Kill and Pid, which may be called at any time after Start.
+// goroutine at a time, but for Signal, Kill, Pid, Stats, Pause, Resume and Update, which may be called at any
+// time after Start.
 type Cmd struct {
 	ctx     context.Context
 	spec    Spec
@@ -26,11 +28,16 @@ type Cmd struct {
 	began   time.Time
 	plan    *Plan
 	process *launch.Process // set once, by Start
+	cell    *cell           // nil: it has no cgroup of its own
+
+	life context.Context    // until nothing runs any more
+	dead context.CancelFunc // ends life
 
 	mu       sync.Mutex
 	cause    Ending          // why the sandbox was ended; 0 if it was not
 	refused  string          // the call, where the cause is Forbidden
 	running  *launch.Process // what stop ends; nil before the start
+	paused   bool            // its processes stand still
 	force    *time.Timer     // ends PID 1, if it does not end by itself
 	ended    chan struct{}   // closed by Wait: nothing is left to watch
 	watchers sync.WaitGroup
@@ -41,7 +48,9 @@ type Cmd struct {
 // Command returns the Cmd that runs spec. If ctx ends before the command does, everything in the sandbox
 // is killed at once.
 func Command(ctx context.Context, spec Spec) *Cmd {
-	return &Cmd{ctx: ctx, spec: spec, ended: make(chan struct{})}
+	c := &Cmd{ctx: ctx, spec: spec, ended: make(chan struct{})}
+	c.life, c.dead = context.WithCancel(context.Background())
+	return c
 }
 
 // StdinPipe returns a pipe to the command's standard input. Wait closes it; a caller closes it earlier
@@ -121,30 +130,52 @@ func (c *Cmd) start() error {
 	if err := c.ctx.Err(); err != nil {
 		return err
 	}
-	p, err := Compile(c.spec, nil)
-	if err != nil {
+	if err := validate(&c.spec); err != nil {
 		return err
 	}
 	files, err := c.streams.open(&c.spec, func() { c.stop(OutputExceeded) })
 	if err != nil {
 		return &OpError{Index: -1, Op: "open the streams", Err: err}
 	}
-	c.process, err = p.launch(c.ctx, files)
-	if p.deafer(err) {
-		// Nothing has run. What is lost is the name of a call that ends the command, and no protection.
-		if p, err = Compile(c.spec, nil); err != nil {
-			return err
-		}
-		c.process, err = p.launch(c.ctx, files)
+	err = c.launch(files)
+	if c.plan != nil && c.plan.again(err) {
+		err = c.launch(files) // nothing has run
 	}
 	if err != nil {
 		return err
 	}
-	c.plan = p
 	c.begin(c.process)
 	c.streams.copy()
 	c.watch()
 	return nil
+}
+
+// launch makes the plan and the cgroup, and starts the command in it.
+func (c *Cmd) launch(files []*os.File) error {
+	where, err := place(c.ctx, &c.spec)
+	if err != nil {
+		return err
+	}
+	if c.plan, err = compileAt(&c.spec, nil, where); err != nil {
+		return err
+	}
+	if c.cell, err = c.plan.newCell(c.ctx); err != nil {
+		return err
+	}
+	c.process, err = c.plan.launch(c.ctx, files, c.cell)
+	if err == nil {
+		if err = c.cell.started(); err == nil {
+			return nil
+		}
+		_ = c.process.Kill() // it may have ended
+		_, _ = c.process.Wait()
+		c.process.Close()
+		c.process = nil
+	}
+	if left := c.cell.remove(); left != nil {
+		return errors.Join(err, left)
+	}
+	return err
 }
 
 // watch starts everything that may end the sandbox before the command ends by itself.
@@ -178,12 +209,24 @@ func (c *Cmd) watch() {
 			}
 		})
 	}
+	c.watchCell()
 	if listener := c.process.Listener(); listener != nil {
 		s := &supervision{listener: listener, policy: c.plan.resolved.filter.policy, arch: c.plan.resolved.facts.Arch, answer: c.spec.Supervisor, forbid: c.forbid}
-		c.watchers.Go(s.serve)
+		c.watchers.Go(func() { s.serve(c.ctx, c.ended) })
+	}
+}
+
+// watchCell watches what the sandbox's cgroup counts.
+func (c *Cmd) watchCell() {
+	if c.cell == nil {
+		return
+	}
+	c.watchers.Go(func() { c.cell.peaks = c.cell.leaf.SamplePeaks(c.life) })
+	if limit := c.spec.Limits.CPUTime; limit > 0 {
 		c.watchers.Go(func() {
-			<-c.ended
-			_ = listener.Stop() // it is open until the watchers have ended
+			if c.cell.leaf.AwaitCPUTime(c.life, limit) == nil {
+				c.stop(OutOfCPUTime)
+			}
 		})
 	}
 }
@@ -229,6 +272,10 @@ func (c *Cmd) end() {
 		return
 	}
 	p := c.running
+	if c.paused {
+		// PID 1 stands still too, and would not count.
+		_ = c.cell.leaf.Kill(context.Background()) // or else PID 1 is killed below
+	}
 	c.force = time.AfterFunc(stopGrace, func() { _ = p.Kill() })
 	if err := p.Signal(unix.SIGKILL); err != nil && !errors.Is(err, launch.ErrEnded) {
 		_ = p.Kill() // the host hides the command, in a /proc with hidepid: end all, and count nothing
@@ -257,14 +304,24 @@ func (c *Cmd) Wait() (*Result, error) {
 	c.waited = true
 	exit, err := c.process.Wait()
 	close(c.ended)
+	c.dead()
 	copyErr := c.streams.finish()
 	c.watchers.Wait()
 	c.process.Close()
-	r, verdictErr := verdict(&exit, c.over())
+	var used cgroup.Stats
+	if c.cell != nil {
+		var cellErr error
+		used, cellErr = c.cell.end()
+		err = errors.Join(err, cellErr)
+	}
+	r, verdictErr := verdict(&exit, c.over(), used.OOMKilled())
 	if r.Ended == Forbidden && r.Syscall == "" {
 		r.Syscall = c.refused
 	}
 	r.Usage = usage(&exit, c.began, c.process.Started)
+	if c.cell != nil {
+		c.cell.count(&r.Usage, used)
+	}
 	r.Enforced, r.Missing = c.plan.resolved.enforced, c.plan.resolved.missing
 	switch {
 	case err != nil:

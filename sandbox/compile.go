@@ -53,7 +53,7 @@ type compilation struct {
 	*resolved
 
 	inherited              int // descriptors at the start: those of the command, then these three
-	report, lifeline, maps int
+	report, lifeline, word int // word is the pipe on which the caller says when to go on
 
 	cloned, started, ended *kernel.Memory // records
 
@@ -87,9 +87,9 @@ func newCompilation(r *resolved) *compilation {
 	c := &compilation{resolved: r, sources: map[int]source{}}
 	c.report = stdio + len(r.extraFiles)
 	c.lifeline = c.report + 1
-	c.maps = c.lifeline + 1
-	c.inherited = c.maps
-	if r.ids.byCaller {
+	c.word = c.lifeline + 1
+	c.inherited = c.word
+	if r.ids.byCaller || r.placement.moved() {
 		c.inherited++
 	}
 	c.cloned = plan.NewRecord(plan.Cloned, 0)

@@ -141,6 +141,7 @@ func (c *compilation) compileBase(b *plan.Builder) {
 		}
 	}
 	c.compileEtc(b)
+	c.compileCgroup(b)
 	makeDir(b, c.root, "/run")
 	variable := c.openNew(b, c.root, "/var")
 	b.Call("link /var/tmp to /tmp", kernel.Symlinkat("/tmp", variable, "tmp"))
@@ -149,6 +150,17 @@ func (c *compilation) compileBase(b *plan.Builder) {
 	mountNew(b, "tmpfs", tmp, c.root, "/tmp")
 	home := makeFS(b, baseHome, "tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, c.ownedBy(tmpfsOptions(DefaultTmpfsSize, "0700"))...)
 	mountNew(b, "tmpfs", home, c.openNew(b, c.root, path.Dir(baseHome)), baseHome)
+}
+
+// compileCgroup shows the sandbox its own cgroup as the root of all, read-only, so that programs which ask
+// how much memory and how many processors they have are told their limits. Without a cgroup namespace it
+// would be the host's root.
+func (c *compilation) compileCgroup(b *plan.Builder) {
+	if !c.placement.placed() || c.namespaces&unix.CLONE_NEWCGROUP == 0 {
+		return
+	}
+	fs := c.openNew(b, c.openNew(b, c.root, "/sys"), "/sys/fs")
+	mountNew(b, "cgroup2", makeFS(b, "/sys/fs/cgroup", "cgroup2", maskAttrs), fs, "/sys/fs/cgroup")
 }
 
 // compileEtc makes an /etc that knows the sandbox's user and name and nobody else's.

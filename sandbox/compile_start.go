@@ -16,6 +16,9 @@ import (
 
 func (c *compilation) compileStub(b *plan.Builder) {
 	b.CloseFrom("close every descriptor that was not handed in", c.inherited)
+	if c.placement.moved() {
+		b.Call("wait for the caller to move the set-up into its cgroup", kernel.Read(c.word, kernel.Zeroed(1))).Returns(1)
+	}
 	b.Call("let every signal through", kernel.SetSignalMask())
 	b.Append(resetSignals())
 	b.Call("create files with the modes that are asked for", kernel.Umask(0)).ReturnsAny()
@@ -42,7 +45,7 @@ func (c *compilation) compileStubEnd(b *plan.Builder) {
 // compileMaps gives the user namespace its IDs. Until then nothing can be created.
 func (c *compilation) compileMaps(b *plan.Builder) {
 	if c.ids.byCaller {
-		b.Call("wait for the caller to map IDs", kernel.Read(c.maps, kernel.Zeroed(1))).Returns(1)
+		b.Call("wait for the caller to map IDs", kernel.Read(c.word, kernel.Zeroed(1))).Returns(1)
 		return
 	}
 	// user_namespaces(7): a group may be mapped without privilege only once setgroups is denied.

@@ -34,4 +34,6 @@ const (
 	CPUWeight     Feature = "cpu weight"
 	CPUSet        Feature = "cpu set"
 	IOLimits      Feature = "io limits"
+	HugetlbLimit  Feature = "huge page limit"
+	Cgroup        Feature = "cgroup"
 )

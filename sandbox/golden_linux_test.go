@@ -104,6 +104,7 @@ func goldenSpecs(own idmap.Map) map[string]Spec {
 			s.Limits.CPUTime = time.Second
 			s.Limits.Rlimits = []Rlimit{{Type: "RLIMIT_NOFILE", Soft: 64, Hard: 128}, {Type: "RLIMIT_CORE", Soft: 0, Hard: RlimInfinity}}
 		}),
+		"cgroup": with(func(s *Spec) { s.Limits.MemoryMax, s.Limits.PidsMax = 64<<20, 10 }),
 		"supervisor": with(func(s *Spec) {
 			s.Seccomp = &seccomp.Policy{Default: seccomp.Allow, Rules: []seccomp.Rule{{Names: []string{"mkdirat"}, Action: seccomp.Notify}}}
 			s.Supervisor = func(context.Context, *Notification) Answer { return Answer{} }
@@ -258,6 +259,7 @@ var reasons = []struct{ label, test string }{
 	{`bind /srv/.* on .*|(create|open) /(in|out|a.*)`, "TestBindIsReadOnlyUnlessWritable"},
 	{`put a file on .*|put the files on top of the root|make a tmpfs for files.*|(create|open) /empty`, "TestFileIsACopy"},
 	{`make a (devpts|mqueue) for .*|mount (devpts|mqueue) on .*|(create|open) /(p|pts)`, "TestEveryMountIsNosuidNodevAndPrivate"},
+	{`make a cgroup2 for .*|mount cgroup2 on .*|(create|open) /sys.*`, "TestCgroupIsTheRootOfAllInside"},
 	{`name the machine .*`, "TestEtcKnowsTheSandboxAndNobodyElse"},
 	{`open a socket to configure the network|bring the loopback interface up`, "TestNetworkIsLoopbackAlone"},
 	{`drop CAP_[A-Z_]+ from the bounding set|drop every capability of the command`, "TestPayloadHasNoPrivilege"},

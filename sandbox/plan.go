@@ -18,18 +18,27 @@ type Plan struct {
 func (p *Plan) String() string { return p.program.String() }
 
 // Compile returns the plan of spec for host; nil is this machine. Beside the host's facts it looks at
-// what the sources of the Spec are; it starts nothing. The errors are those of Run before a start.
+// what the sources of the Spec are; it starts nothing. The errors are those of Run before a start. Whether
+// a cgroup can be had is not tried: where the Spec cannot do without, the plan is that of a host where it can.
 func Compile(spec Spec, host *Host) (*Plan, error) {
 	if err := validate(&spec); err != nil {
 		return nil, err
 	}
+	_, needed := wantsCgroup(&spec)
+	return compileAt(&spec, host, placement{assumed: needed})
+}
+
+// compileAt is Compile for a sandbox whose place is known.
+//
+// Preconditions: validate found no fault in spec.
+func compileAt(spec *Spec, host *Host, where placement) (*Plan, error) {
 	if host == nil {
 		var err error
 		if host, err = thisHost.get(); err != nil {
 			return nil, err
 		}
 	}
-	r, err := resolve(&spec, host)
+	r, err := resolve(spec, host, where)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ringfence-go/ringfence/idmap"
+	"github.com/ringfence-go/ringfence/internal/cgroup"
 	"github.com/ringfence-go/ringfence/internal/probe"
 )
 
@@ -37,6 +38,8 @@ type resolved struct {
 	newProc    bool
 	rlimits    []Rlimit
 	watchCPU   bool // the caller needs the sandbox's /proc to see what its processes use
+	placement  placement
+	limits     cgroup.Limits // of the cgroup, if it is placed in one
 
 	filter     filter
 	initFilter []byte
@@ -62,12 +65,12 @@ const (
 // resolve answers the questions that spec leaves to the host. It reads and changes nothing.
 //
 // Preconditions: validate found no fault in spec.
-func resolve(spec *Spec, host *Host) (*resolved, error) {
+func resolve(spec *Spec, host *Host, where placement) (*resolved, error) {
 	if host.facts.Caller.SetID {
 		return nil, &UnsupportedError{Feature: UserNamespace, Needs: "a caller whose real, effective and saved IDs are equal",
 			Remedy: "do not call it from a setuid or setgid program"}
 	}
-	r := &resolved{facts: host.facts, argv: spec.Args, dir: spec.Dir, hostname: spec.Hostname, rlimits: spec.Limits.Rlimits}
+	r := &resolved{facts: host.facts, argv: spec.Args, dir: spec.Dir, hostname: spec.Hostname}
 	if r.dir == "" {
 		r.dir = "/"
 	}
@@ -77,8 +80,10 @@ func resolve(spec *Spec, host *Host) (*resolved, error) {
 	for _, f := range spec.ExtraFiles {
 		r.extraFiles = append(r.extraFiles, f != nil)
 	}
-	r.watchCPU = spec.Limits.CPUTime > 0
 	var faults []error
+	if err := r.resolveLimits(spec, where); err != nil {
+		faults = append(faults, err)
+	}
 	for _, step := range []func(*Spec, *Host) error{
 		r.resolveUnsupported, r.resolveNamespaces, r.resolveIDs, r.resolveRoot, r.resolveMounts, r.resolveCommand, r.resolveFilters,
 	} {
@@ -246,8 +251,11 @@ func (r *resolved) resolveEnforced(spec *Spec) {
 	if l.WallTime > 0 {
 		r.enforce(WallTimeLimit, "timer")
 	}
-	if r.watchCPU {
+	switch {
+	case r.watchCPU:
 		r.enforce(CPUTimeLimit, "process times of the sandbox's /proc, sampled")
+	case l.CPUTime > 0 && r.placement.placed():
+		r.enforce(CPUTimeLimit, "cgroup cpu.stat")
 	}
 	if l.OutputMax > 0 {
 		r.enforce(OutputLimit, "bytes counted at the pipes")

@@ -77,29 +77,20 @@ func candidates(name, searchPath string) []string {
 // resolveUnsupported refuses what this version cannot do, unless it may be left out.
 func (r *resolved) resolveUnsupported(spec *Spec, _ *Host) error {
 	const later = "a later version of this library"
-	l := &spec.Limits
-	cgroup := "a delegated cgroup v2, which this version does not use yet"
 	for _, part := range []struct {
-		asked    bool
-		feature  Feature
-		needs    string
-		possible bool // to go without
+		asked   bool
+		feature Feature
+		needs   string
 	}{
-		{spec.Terminal != nil, TerminalPTY, later, false},
-		{len(spec.Capabilities) > 0, Capabilities, later + ", to keep any", false},
-		{len(spec.Root.Layers) > 0, LayeredRoot, later, false},
-		{slices.ContainsFunc(spec.Mounts, func(m Mount) bool { return m.Type == Overlay }), OverlayMount, later, false},
-		{l.MemoryMax > 0 || l.MemorySwapMax > 0, MemoryLimit, cgroup, true},
-		{l.PidsMax > 0, PidsLimit, cgroup, true},
-		{l.CPUMax > 0, CPULimit, cgroup, true},
-		{l.CPUWeight > 0, CPUWeight, cgroup, true},
-		{l.CPUSet != "", CPUSet, cgroup, true},
-		{len(l.IOMax) > 0, IOLimits, cgroup, true},
+		{spec.Terminal != nil, TerminalPTY, later},
+		{len(spec.Capabilities) > 0, Capabilities, later + ", to keep any"},
+		{len(spec.Root.Layers) > 0, LayeredRoot, later},
+		{slices.ContainsFunc(spec.Mounts, func(m Mount) bool { return m.Type == Overlay }), OverlayMount, later},
 	} {
 		if !part.asked {
 			continue
 		}
-		if err := r.leaveOut(spec, part.feature, part.needs, "", part.possible); err != nil {
+		if err := r.leaveOut(spec, part.feature, part.needs, "", false); err != nil {
 			return err
 		}
 	}

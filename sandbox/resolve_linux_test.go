@@ -9,7 +9,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ringfence-go/ringfence/internal/cgroup"
 	"github.com/ringfence-go/ringfence/internal/launch"
+	"github.com/ringfence-go/ringfence/internal/plan"
 )
 
 func TestCandidates(t *testing.T) {
@@ -85,19 +87,27 @@ func TestVerdict(t *testing.T) {
 		cause Ending
 		want  Result
 		fails bool
+		oom   cgroup.OOM
 	}{
-		{"exit", launch.Exit{Reported: true, Status: exited(3)}, 0, Result{Ended: Exited, ExitCode: 3}, false},
-		{"exit before the limit acted", launch.Exit{Reported: true, Status: exited(0)}, TimedOut, Result{Ended: Exited}, false},
-		{"signal", launch.Exit{Reported: true, Status: unix.WaitStatus(unix.SIGTERM)}, 0, Result{Ended: Signaled, ExitCode: -1, Signal: unix.SIGTERM}, false},
-		{"signal before the limit acted", launch.Exit{Reported: true, Status: unix.WaitStatus(unix.SIGSEGV)}, TimedOut, Result{Ended: Signaled, ExitCode: -1, Signal: unix.SIGSEGV}, false},
-		{"SIGKILL of its own", launch.Exit{Reported: true, Status: killed}, 0, Result{Ended: Signaled, ExitCode: -1, Signal: unix.SIGKILL}, false},
-		{"killed by a limit", launch.Exit{Reported: true, Status: killed}, OutOfCPUTime, Result{Ended: OutOfCPUTime, ExitCode: -1, Signal: unix.SIGKILL}, false},
-		{"PID 1 had to be killed", launch.Exit{Init: killed}, Canceled, Result{Ended: Canceled, ExitCode: -1, Signal: unix.SIGKILL}, false},
-		{"PID 1 killed by somebody", launch.Exit{Init: killed}, 0, Result{Ended: Signaled, ExitCode: -1, Signal: unix.SIGKILL}, false},
-		{"too much output, then exit", launch.Exit{Reported: true, Status: exited(0)}, OutputExceeded, Result{Ended: OutputExceeded, ExitCode: -1}, false},
-		{"PID 1 lost", launch.Exit{Init: exited(1)}, 0, Result{ExitCode: -1}, true},
+		{"exit", launch.Exit{Reported: true, Status: exited(3)}, 0, Result{Ended: Exited, ExitCode: 3}, false, cgroup.NoOOM},
+		{"exit before the limit acted", launch.Exit{Reported: true, Status: exited(0)}, TimedOut, Result{Ended: Exited}, false, cgroup.NoOOM},
+		{"signal", launch.Exit{Reported: true, Status: unix.WaitStatus(unix.SIGTERM)}, 0, Result{Ended: Signaled, ExitCode: -1, Signal: unix.SIGTERM}, false, cgroup.NoOOM},
+		{"signal before the limit acted", launch.Exit{Reported: true, Status: unix.WaitStatus(unix.SIGSEGV)}, TimedOut, Result{Ended: Signaled, ExitCode: -1, Signal: unix.SIGSEGV}, false, cgroup.NoOOM},
+		{"SIGKILL of its own", launch.Exit{Reported: true, Status: killed}, 0, Result{Ended: Signaled, ExitCode: -1, Signal: unix.SIGKILL}, false, cgroup.NoOOM},
+		{"killed by a limit", launch.Exit{Reported: true, Status: killed}, OutOfCPUTime, Result{Ended: OutOfCPUTime, ExitCode: -1, Signal: unix.SIGKILL}, false, cgroup.NoOOM},
+		{"PID 1 had to be killed", launch.Exit{Init: killed}, Canceled, Result{Ended: Canceled, ExitCode: -1, Signal: unix.SIGKILL}, false, cgroup.NoOOM},
+		{"PID 1 killed by somebody", launch.Exit{Init: killed}, 0, Result{Ended: Signaled, ExitCode: -1, Signal: unix.SIGKILL}, false, cgroup.NoOOM},
+		{"too much output, then exit", launch.Exit{Reported: true, Status: exited(0)}, OutputExceeded, Result{Ended: OutputExceeded, ExitCode: -1}, false, cgroup.NoOOM},
+		{"PID 1 lost", launch.Exit{Init: exited(1)}, 0, Result{ExitCode: -1}, true, cgroup.NoOOM},
+		{"out of memory", launch.Exit{Init: killed}, 0, Result{Ended: OutOfMemory, ExitCode: -1, Signal: unix.SIGKILL}, false, cgroup.OOMByLimit},
+		{"out of memory at the time limit", launch.Exit{Init: killed}, TimedOut, Result{Ended: OutOfMemory, ExitCode: -1, Signal: unix.SIGKILL}, false, cgroup.OOMByLimit},
+		{"the host out of memory", launch.Exit{Init: killed}, 0, Result{Ended: Signaled, ExitCode: -1, Signal: unix.SIGKILL}, false, cgroup.OOMByHost},
+		{"exit, whatever was killed", launch.Exit{Reported: true, Status: exited(0)}, 0, Result{Ended: Exited}, false, cgroup.OOMByLimit},
+		{"forbidden", launch.Exit{Reported: true, Status: killed, Refused: &plan.Refusal{}}, 0, Result{Ended: Forbidden, ExitCode: -1, Signal: unix.SIGSYS}, false, cgroup.NoOOM},
+		{"forbidden, then exit", launch.Exit{Reported: true, Status: exited(0), Refused: &plan.Refusal{}}, TimedOut, Result{Ended: Forbidden, ExitCode: -1, Signal: unix.SIGSYS}, false, cgroup.NoOOM},
+		{"forbidden by a supervisor", launch.Exit{Reported: true, Status: killed}, Forbidden, Result{Ended: Forbidden, ExitCode: -1, Signal: unix.SIGSYS}, false, cgroup.NoOOM},
 	} {
-		got, err := verdict(&tt.exit, tt.cause)
+		got, err := verdict(&tt.exit, tt.cause, tt.oom)
 		if got.Ended != tt.want.Ended || got.ExitCode != tt.want.ExitCode || got.Signal != tt.want.Signal || (err != nil) != tt.fails {
 			t.Errorf("%s: %+v, %v, want %+v", tt.name, got, err, tt.want)
 		}

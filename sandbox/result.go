@@ -17,7 +17,7 @@ const (
 	Canceled                         // by the context or by Cmd.Kill
 	TimedOut                         // by Limits.WallTime
 	OutOfCPUTime                     // by Limits.CPUTime
-	OutOfMemory                      // by Limits.MemoryMax
+	OutOfMemory                      // by the kernel, at Limits.MemoryMax
 	OutputExceeded                   // by Limits.OutputMax
 	Forbidden                        // for a call for which the seccomp policy kills; see Result.Syscall
 )
@@ -70,8 +70,9 @@ type Enforcement struct {
 	By      string
 }
 
-// Usage is what a sandbox used: all its processes together, where nothing else is said. -1 is unknown. In a
-// program that ignores SIGCHLD or waits for every child, it is what the command used, with those that it
+// Usage is what a sandbox used: all its processes together, where nothing else is said. -1 is unknown. With
+// a cgroup of its own the sandbox's numbers are those of the kernel, the set-up's included. Without one, in a
+// program that ignores SIGCHLD or waits for every child, they are what the command used, with those that it
 // waited for.
 type Usage struct {
 	Wall   time.Duration // from the command's start to its end
@@ -82,8 +83,40 @@ type Usage struct {
 	// MemoryPeak is in bytes: the peak of the sandbox's cgroup where it has one, else the peak
 	// resident set of its largest process (ru_maxrss of getrusage(2)).
 	MemoryPeak int64
-	// PidsPeak is the largest number of processes and threads at a time.
+	// PidsPeak is the largest number of processes and threads at a time; it may count one of the set-up.
 	PidsPeak int64
+	// Sampled says that MemoryPeak or PidsPeak is the most that was seen every 10 ms: Linux keeps the first
+	// from 5.19 on, the second from 6.1.
+	Sampled bool
+
+	// What follows is counted by the sandbox's cgroup alone.
+
+	SwapPeak      int64 // bytes; Linux 6.5
+	PidsMaxEvents int64 // times that PidsMax refused a process or thread
+
+	ReadBytes, WriteBytes int64 // on disks
+	ReadOps, WriteOps     int64
+
+	Throttled time.Duration // for which CPUMax held it back
+
+	// The times in which at least one process waited for a processor, for memory and for a disk
+	// (pressure stall information).
+	CPUPressure, MemoryPressure, IOPressure time.Duration
+}
+
+// unknownUsage returns a Usage of which nothing is known.
+func unknownUsage() Usage {
+	return Usage{
+		Wall: -1, Setup: -1, User: -1, System: -1, MemoryPeak: -1, PidsPeak: -1, SwapPeak: -1, PidsMaxEvents: -1,
+		ReadBytes: -1, WriteBytes: -1, ReadOps: -1, WriteOps: -1, Throttled: -1, CPUPressure: -1, MemoryPressure: -1, IOPressure: -1,
+	}
+}
+
+// Stats is what a running sandbox has used so far, and uses now. -1 is unknown.
+type Stats struct {
+	Usage
+	Memory, Swap int64 // bytes
+	Pids         int64 // processes and threads
 }
 
 // Err returns nil if the command exited with code 0, else an *ExitError.

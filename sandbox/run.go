@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ringfence-go/ringfence/idmap"
+	"github.com/ringfence-go/ringfence/internal/cgroup"
 	"github.com/ringfence-go/ringfence/internal/image"
 	"github.com/ringfence-go/ringfence/internal/launch"
 )
@@ -68,8 +69,8 @@ func (p *prefix) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// launch starts p's program with these files.
-func (p *Plan) launch(ctx context.Context, files []*os.File) (*launch.Process, error) {
+// launch starts p's program with these files, in a cgroup if there is one.
+func (p *Plan) launch(ctx context.Context, files []*os.File, in *cell) (*launch.Process, error) {
 	img, err := image.Build(p.program)
 	if err != nil {
 		return nil, &OpError{Index: -1, Op: "build the set-up image", Err: err}
@@ -77,6 +78,13 @@ func (p *Plan) launch(ctx context.Context, files []*os.File) (*launch.Process, e
 	cfg := launch.Config{Image: img, Files: files, Listens: p.resolved.filter.heard == byCaller, Scratch: os.TempDir()}
 	if p.resolved.watchCPU {
 		cfg.Extra++
+	}
+	if in != nil {
+		if p.resolved.placement.moved() {
+			cfg.Enter = func(pid int) error { return in.leaf.Enter(ctx, pid) }
+		} else {
+			cfg.UseCgroupFD, cfg.CgroupFD = true, in.leaf.FD()
+		}
 	}
 	if i := p.resolved.ids; i.byCaller {
 		cfg.MapIDs = func(pid int) error { return idmap.Apply(pid, i.uids, i.gids, false) }
@@ -88,15 +96,20 @@ func (p *Plan) launch(ctx context.Context, files []*os.File) (*launch.Process, e
 	return process, nil
 }
 
-// deafer reports whether a start failed for want of a listener that the next plan does without.
-func (p *Plan) deafer(err error) bool {
+// again reports whether a start failed for something that the next plan does without, or has anew.
+func (p *Plan) again(err error) bool {
 	var u *UnsupportedError
-	return errors.As(err, &u) && u.Feature == SeccompNotify && p.resolved.filter.heard == byWitness && thisHost.noteListened()
+	if errors.As(err, &u) && u.Feature == SeccompNotify && p.resolved.filter.heard == byWitness {
+		// What is lost is the name of a call that ends the command, and no protection.
+		return thisHost.noteListened()
+	}
+	return errors.Is(err, cgroup.ErrRemoved) && trees.drop(p.resolved.placement.tree)
 }
 
 // usage completes a Usage. What the kernel has counted for nobody is not known.
 func usage(exit *launch.Exit, began, started time.Time) Usage {
-	u := Usage{Wall: exit.Ended.Sub(started), Setup: started.Sub(began), User: -1, System: -1, MemoryPeak: -1, PidsPeak: -1}
+	u := unknownUsage()
+	u.Wall, u.Setup = exit.Ended.Sub(started), started.Sub(began)
 	if exit.Counted {
 		u.User = time.Duration(exit.Usage.Utime.Nano())
 		u.System = time.Duration(exit.Usage.Stime.Nano())
@@ -109,7 +122,7 @@ func usage(exit *launch.Exit, began, started time.Time) Usage {
 //
 // To end a sandbox is to kill its command. One that was reported to end in another way ended by itself,
 // whatever was on the way.
-func verdict(exit *launch.Exit, cause Ending) (Result, error) {
+func verdict(exit *launch.Exit, cause Ending, oom cgroup.OOM) (Result, error) {
 	r := Result{ExitCode: -1}
 	switch {
 	case exit.Refused != nil:
@@ -117,6 +130,10 @@ func verdict(exit *launch.Exit, cause Ending) (Result, error) {
 		return r, nil
 	case cause == Forbidden: // by a Supervisor
 		r.Ended, r.Signal = Forbidden, unix.SIGSYS
+		return r, nil
+	case oom == cgroup.OOMByLimit && !(exit.Reported && exit.Status.Exited()):
+		// All are killed together (memory.oom.group), PID 1 too.
+		r.Ended, r.Signal = OutOfMemory, unix.SIGKILL
 		return r, nil
 	case cause == OutputExceeded:
 		r.Ended = OutputExceeded

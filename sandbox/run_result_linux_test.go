@@ -244,9 +244,10 @@ func TestResultSaysWhatHeldTheCommand(t *testing.T) {
 	t.Parallel()
 	spec := script("exit 0")
 	spec.Limits = Limits{WallTime: time.Hour, OutputMax: 1, MemoryMax: 1 << 30, PidsMax: 100}
-	spec.AllowMissing = []Feature{MemoryLimit, PidsLimit, IOLimits}
+	spec.AllowMissing = []Feature{MemoryLimit, PidsLimit, IOLimits, Cgroup}
+	spec.Cgroup.Path = t.TempDir() // which is none
 	r := run(t, spec)
-	if !slices.Equal(r.Missing, []Feature{MemoryLimit, PidsLimit}) {
+	if !slices.Equal(r.Missing, []Feature{Cgroup, MemoryLimit, PidsLimit}) {
 		t.Errorf("Missing is %q", r.Missing)
 	}
 	var names []Feature
@@ -256,13 +257,18 @@ func TestResultSaysWhatHeldTheCommand(t *testing.T) {
 			t.Errorf("%s by nothing", e.Feature)
 		}
 	}
+	for feature, by := range map[Feature]string{MemoryLimit: "RLIMIT_DATA", PidsLimit: "RLIMIT_NPROC"} {
+		if !slices.Contains(r.Enforced, Enforcement{feature, by}) {
+			t.Errorf("%s is not enforced by %s: %v", feature, by, r.Enforced)
+		}
+	}
 	for _, want := range []Feature{UserNamespace, MountNamespace, PIDNamespace, NetworkNamespace, IPCNamespace, UTSNamespace,
 		CgroupNamespace, IDMap, NewProc, Capabilities, NoNewPrivs, SeccompBPF, WallTimeLimit, OutputLimit} {
 		if !slices.Contains(names, want) {
 			t.Errorf("%s is not enforced: %q", want, names)
 		}
 	}
-	for _, not := range []Feature{MemoryLimit, PidsLimit, CPUTimeLimit, Rlimits} {
+	for _, not := range []Feature{Cgroup, CPUTimeLimit, Rlimits} {
 		if slices.Contains(names, not) {
 			t.Errorf("%s is said to be enforced", not)
 		}
@@ -276,7 +282,8 @@ func TestUnsupportedLimitsAreErrors(t *testing.T) {
 		CPUSet: {CPUSet: "0"}, IOLimits: {IOMax: []IOLimit{{Path: "/", ReadBPS: 1}}},
 	} {
 		spec := script("exit 0")
-		spec.Limits = limits
+		spec.Limits, spec.AllowMissing = limits, []Feature{Cgroup}
+		spec.Cgroup.Path = t.TempDir() // which is none
 		r, err := Run(t.Context(), spec)
 		var u *UnsupportedError
 		if r != nil || !errors.As(err, &u) || u.Feature != feature || !errors.Is(err, errors.ErrUnsupported) {

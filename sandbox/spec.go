@@ -91,6 +91,9 @@ type Spec struct {
 	// Limits bounds what the command uses; zero is no limit but the small ones of the base system.
 	Limits Limits
 
+	// Cgroup says where the sandbox has its cgroup, if a limit needs one; zero is wherever one can be had.
+	Cgroup CgroupOptions
+
 	// AllowMissing lists what may be left out where the host cannot give it; the Result tells what
 	// was. Whatever is not listed fails closed, with an *UnsupportedError.
 	AllowMissing []Feature
@@ -189,19 +192,39 @@ type Terminal struct {
 type Limits struct {
 	// WallTime is how long the command may take from its start, by the clock.
 	WallTime time.Duration
-	// CPUTime is how much time on processors all processes of the sandbox may use together. It is
-	// sampled from the sandbox's own /proc, where children that have ended count only if somebody
-	// waited for them: those of a process that ignores SIGCHLD escape it, and Usage. WallTime holds
-	// them too.
+	// CPUTime is how much time on processors all processes of the sandbox may use together, counted by
+	// its cgroup. Where none can be had it is sampled from the sandbox's own /proc, in which children that
+	// have ended count only if somebody waited for them: those of a process that ignores SIGCHLD escape
+	// it, and Usage. WallTime holds them too.
 	CPUTime time.Duration
 
-	MemoryMax     int64     // bytes, memory.max of cgroup v2; swap is 0 unless MemorySwapMax
-	MemorySwapMax int64     // bytes, memory.swap.max
-	PidsMax       int64     // processes and threads, pids.max
-	CPUMax        float64   // processors, cpu.max
-	CPUWeight     int       // 1 to 10000, cpu.weight
-	CPUSet        string    // a list such as "0-3,8", cpuset.cpus
-	IOMax         []IOLimit // io.max
+	// What follows is held by a cgroup of the sandbox's own: see Spec.Cgroup. Where there is none, it is an
+	// *UnsupportedError with the remedy for the host; with MemoryLimit or PidsLimit in AllowMissing,
+	// RLIMIT_DATA of each process takes the place of MemoryMax, and RLIMIT_NPROC that of PidsMax.
+
+	// MemoryMax is in bytes, of all processes together, with files in tmpfs and what the kernel keeps for
+	// them; memory.max. When it is reached the kernel kills all of them: the Result is OutOfMemory.
+	MemoryMax int64
+	// MemoryHigh is in bytes; beyond it processes are slowed down and their memory is reclaimed;
+	// memory.high.
+	MemoryHigh int64
+	// MemorySwapMax is in bytes, beside MemoryMax; memory.swap.max. Zero with a MemoryMax is no swap.
+	MemorySwapMax int64
+	// PidsMax is how many processes and threads the command may have, itself included; pids.max. One more
+	// fails with EAGAIN.
+	PidsMax int64
+	// CPUMax is in processors, 0.5 is half of one; cpu.max.
+	CPUMax float64
+	// CPUWeight is 1 to 10000, against 100 of everybody else; cpu.weight.
+	CPUWeight int
+	// CPUSet is the processors that may be used, as "0-3,8"; cpuset.cpus.
+	CPUSet string
+	// CPUSetMems is the memory nodes that may be used; cpuset.mems.
+	CPUSetMems string
+	// IOMax bounds input and output on disks; io.max.
+	IOMax []IOLimit
+	// HugetlbMax bounds huge pages; hugetlb.SIZE.max.
+	HugetlbMax []HugetlbMax
 
 	// OutputMax is how many bytes the command may write to each of Stdout and Stderr; one that is an
 	// *os.File is not counted, and one writer for both is counted once. The run ends when there is
@@ -218,6 +241,32 @@ type IOLimit struct {
 	Path                string
 	ReadBPS, WriteBPS   int64 // bytes a second
 	ReadIOPS, WriteIOPS int64 // operations a second
+}
+
+// HugetlbMax bounds huge pages of one size.
+type HugetlbMax struct {
+	PageSize int64 // bytes: 2 << 20, 1 << 30
+	Max      int64 // bytes; zero is none at all
+}
+
+// CgroupOptions says where the sandbox's cgroup is made. There is one if a limit needs it, or Always.
+//
+// Found is, in this order: the caller's own cgroup, if the caller may divide it; the cgroup of the
+// container; a unit of the user's systemd with Delegate=yes, or for root of the system's. Result.Enforced
+// says which it was. What was found is used by all sandboxes of the program, as long as it runs.
+type CgroupOptions struct {
+	// Path is the directory of a cgroup v2 that was delegated to the caller: its directory, cgroup.procs
+	// and cgroup.subtree_control are the caller's to write. "" is the environment variable
+	// RINGFENCE_CGROUP or, if that is empty, one that is found. Without one at a given Path the Spec is an
+	// *UnsupportedError.
+	Path string
+
+	// Always makes a cgroup also where no limit needs one: for Usage, Stats and Pause.
+	Always bool
+
+	// MoveCaller lets this program be moved, once, into a cgroup below its own, if its own is delegated to
+	// it and holds nothing else: a cgroup with processes in it cannot be divided.
+	MoveCaller bool
 }
 
 // Rlimit is a resource limit; the names are those of the OCI runtime specification.

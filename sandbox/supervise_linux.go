@@ -27,13 +27,21 @@ type supervision struct {
 // maxAnswers is how many calls of a sandbox are with its Supervisor at a time; more wait.
 const maxAnswers = 64
 
-// serve answers until the last process has ended, or the listener is stopped. It returns when every
-// answer was given.
-func (s *supervision) serve() {
-	ctx, cancel := context.WithCancel(context.Background())
+// serve answers until the last process has ended, or ended is closed. It returns when every answer was
+// given.
+func (s *supervision) serve(ctx context.Context, ended <-chan struct{}) {
+	ctx, cancel := context.WithCancel(ctx)
 	var answers sync.WaitGroup
 	defer answers.Wait()
 	defer cancel()
+	answers.Go(func() {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+		}
+		cancel() // also of those that wait for it while serve waits for one of them
+		_ = s.listener.Stop()
+	})
 	room := make(chan struct{}, maxAnswers)
 	for {
 		received, err := s.listener.Receive()
@@ -45,7 +53,11 @@ func (s *supervision) serve() {
 			s.forbid(n.Name)
 			continue
 		}
-		room <- struct{}{}
+		select {
+		case room <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
 		answers.Go(func() {
 			defer func() { <-room }()
 			s.give(n, s.answer(ctx, n))

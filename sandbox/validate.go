@@ -49,6 +49,9 @@ func validate(spec *Spec) error {
 	validateIDs(f, spec)
 	validateCapabilities(f, spec.Capabilities)
 	validateLimits(f, &spec.Limits)
+	if p := spec.Cgroup.Path; p != "" {
+		validatePath(f, "Cgroup.Path", p)
+	}
 	validateAllowMissing(f, spec.AllowMissing)
 	return f.err()
 }
@@ -194,7 +197,7 @@ func knownFeature(f Feature) bool {
 	case UserNamespace, MountNamespace, PIDNamespace, NetworkNamespace, IPCNamespace, UTSNamespace,
 		CgroupNamespace, IDMap, NewProc, NoNewPrivs, Capabilities, SeccompBPF, SeccompNotify, LayeredRoot, OverlayMount,
 		TerminalPTY, MemfdExec, WallTimeLimit, CPUTimeLimit, OutputLimit, Rlimits, MemoryLimit, PidsLimit,
-		CPULimit, CPUWeight, CPUSet, IOLimits:
+		CPULimit, CPUWeight, CPUSet, IOLimits, HugetlbLimit, Cgroup:
 		return true
 	}
 	return false

@@ -11,6 +11,8 @@ import (
 const (
 	maxRlimits  = 64
 	maxIOLimits = 256
+	maxHugetlb  = 16
+	maxPids     = 1 << 22 // PID_MAX_LIMIT of linux/threads.h
 	// minCPUMax is the smallest share that cpu.max can say: a quota of 1 ms (min_cfs_quota_period of
 	// kernel/sched/core.c) in a period of 1 s, the longest (max_cfs_quota_period).
 	minCPUMax = 0.001
@@ -23,8 +25,12 @@ func validateLimits(f *faults, l *Limits) {
 	notNegative(f, "Limits.WallTime", l.WallTime)
 	notNegative(f, "Limits.CPUTime", l.CPUTime)
 	notNegative(f, "Limits.MemoryMax", l.MemoryMax)
+	notNegative(f, "Limits.MemoryHigh", l.MemoryHigh)
 	notNegative(f, "Limits.MemorySwapMax", l.MemorySwapMax)
 	notNegative(f, "Limits.PidsMax", l.PidsMax)
+	if l.PidsMax > maxPids {
+		f.add("Limits.PidsMax", "%d is more than a kernel has, %d", l.PidsMax, maxPids)
+	}
 	switch c := l.CPUMax; {
 	case math.IsNaN(c) || math.IsInf(c, 0):
 		f.add("Limits.CPUMax", "%v is no number of processors", c)
@@ -36,8 +42,10 @@ func validateLimits(f *faults, l *Limits) {
 	if l.CPUWeight != 0 && (l.CPUWeight < 1 || l.CPUWeight > 10000) {
 		f.add("Limits.CPUWeight", "%d is not from 1 to 10000", l.CPUWeight)
 	}
-	validateCPUSet(f, l.CPUSet)
+	validateCPUSet(f, "Limits.CPUSet", l.CPUSet)
+	validateCPUSet(f, "Limits.CPUSetMems", l.CPUSetMems)
 	validateIOMax(f, l.IOMax)
+	validateHugetlb(f, l.HugetlbMax)
 	notNegative(f, "Limits.OutputMax", l.OutputMax)
 	validateRlimits(f, l.Rlimits)
 }
@@ -49,12 +57,12 @@ func notNegative[N int64 | time.Duration](f *faults, field string, n N) {
 }
 
 // validateCPUSet accepts the list format of cpuset(7), numbers and ranges of them: "0-3,8".
-func validateCPUSet(f *faults, set string) {
+func validateCPUSet(f *faults, field, set string) {
 	if set == "" {
 		return
 	}
 	if len(set) > maxCPUSet {
-		f.add("Limits.CPUSet", "%d bytes, at most %d are possible", len(set), maxCPUSet)
+		f.add(field, "%d bytes, at most %d are possible", len(set), maxCPUSet)
 		return
 	}
 	for part := range strings.SplitSeq(set, ",") {
@@ -65,7 +73,7 @@ func validateCPUSet(f *faults, set string) {
 			b, ok = cpuNumber(last)
 		}
 		if !ok || a > b {
-			f.add("Limits.CPUSet", `%s in %s is neither a processor from 0 to %d nor a range of them, as in "0-3,8"`, brief(part), brief(set), maxCPU)
+			f.add(field, `%s in %s is neither a number from 0 to %d nor a range of them, as in "0-3,8"`, brief(part), brief(set), maxCPU)
 			return
 		}
 	}
@@ -91,6 +99,16 @@ func validateIOMax(f *faults, limits []IOLimit) {
 		notNegative(f, field+".WriteBPS", l.WriteBPS)
 		notNegative(f, field+".ReadIOPS", l.ReadIOPS)
 		notNegative(f, field+".WriteIOPS", l.WriteIOPS)
+	}
+}
+
+func validateHugetlb(f *faults, limits []HugetlbMax) {
+	for i, l := range limits[:f.count("Limits.HugetlbMax", len(limits), maxHugetlb)] {
+		field := index("Limits.HugetlbMax", i)
+		if l.PageSize < 1024 || l.PageSize&(l.PageSize-1) != 0 {
+			f.add(field+".PageSize", "%d is not a power of two from 1024", l.PageSize)
+		}
+		notNegative(f, field+".Max", l.Max)
 	}
 }
 

@@ -33,7 +33,7 @@ func program(t *testing.T) []byte {
 
 func runs(t *testing.T, f *os.File, files []*os.File) {
 	t.Helper()
-	p, err := execute(f, files)
+	p, err := (&start{}).start(f, files)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestRefusedImageSaysSo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := execute(f, nil); !errors.Is(err, unix.ENOEXEC) || refused(err) {
+	if _, err := (&start{}).start(f, nil); !errors.Is(err, unix.ENOEXEC) || refused(err) {
 		t.Errorf("%v, want ENOEXEC, which no other file would help", err)
 	}
 	for err, want := range map[error]bool{unix.EACCES: true, unix.EPERM: true, unix.ENOENT: false, unix.ETXTBSY: false} {

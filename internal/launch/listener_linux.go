@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -78,14 +79,14 @@ func (l *Listener) Receive() (Notification, error) {
 			// The request itself would block, whatever the descriptor says.
 			ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 			switch _, err = unix.Poll(ready, 0); {
-			case errors.Is(err, unix.EINTR):
-				return true
 			case err != nil:
 				return true
 			case ready[0].Revents&unix.POLLIN != 0:
 				err = notifyReceive(fd, &n)
 			case ready[0].Revents&unix.POLLHUP != 0:
 				err = io.EOF
+			case ready[0].Revents != 0:
+				err = unix.EINTR // POLLERR: a signal came while the kernel waited for its lock
 			default:
 				return false
 			}
@@ -108,9 +109,7 @@ func (l *Listener) Stop() error { return l.file.SetReadDeadline(time.Unix(1, 0))
 
 // Valid reports whether a call still waits.
 func (l *Listener) Valid(id uint64) bool {
-	var valid bool
-	err := l.conn.Control(func(fd uintptr) { valid = notifyValid(fd, id) == nil })
-	return err == nil && valid
+	return l.control(func(fd uintptr) error { return notifyValid(fd, id) }) == nil
 }
 
 // Continue lets the kernel make the call.
@@ -129,6 +128,10 @@ func (l *Listener) Refuse(id uint64, errno unix.Errno) error {
 }
 
 // ReturnFile makes the call return a new descriptor of f.
+//
+// The kernel marks the call as answered, and then waits for its thread to take the descriptor. A signal to
+// this program in between would leave the answer without one: the call would return 0, which is standard
+// input (seccomp_notify_addfd in kernel/seccomp.c, Linux 6.18).
 func (l *Listener) ReturnFile(id uint64, f *os.File, closeOnExec bool) error {
 	a := addFD{id: id, flags: unix.SECCOMP_ADDFD_FLAG_SEND}
 	if closeOnExec {
@@ -141,12 +144,29 @@ func (l *Listener) ReturnFile(id uint64, f *os.File, closeOnExec bool) error {
 	var sendErr error
 	err = conn.Control(func(source uintptr) {
 		a.source = uint32(source)
-		sendErr = l.control(func(fd uintptr) error { return notifyAddFD(fd, &a) })
+		sendErr = l.control(func(fd uintptr) error {
+			return withoutSignals(func() error { return notifyAddFD(fd, &a) })
+		})
 	})
 	if err != nil {
 		return err
 	}
 	return sendErr
+}
+
+// withoutSignals calls f in a thread that takes no signal meanwhile.
+func withoutSignals(f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var all, old unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &old); err != nil {
+		return os.NewSyscallError("rt_sigprocmask", err)
+	}
+	defer func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil) }() // it has just been the mask
+	return f()
 }
 
 func (l *Listener) send(r response) error {

@@ -18,8 +18,14 @@ import (
 type Config struct {
 	Image []byte
 	// Files are the descriptors of the program, 0 and up; a nil entry stays closed. The report socket
-	// comes next, then the lifeline, then, with MapIDs, the pipe that the program waits at for its maps.
+	// comes next, then the lifeline, then, with Enter or MapIDs, the pipe on which the program waits for
+	// each of these to be done.
 	Files []*os.File
+	// UseCgroupFD says that the program is born in the cgroup whose directory is CgroupFD.
+	UseCgroupFD bool
+	CgroupFD    int
+	// Enter, if not nil, moves the process with this ID into its cgroup.
+	Enter func(pid int) error
 	// MapIDs, if not nil, gives the user namespace of the process with this ID its maps.
 	MapIDs func(pid int) error
 	// Extra is how many descriptors come with the start; Listens says that the listener of the command's
@@ -64,6 +70,9 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 	}
 	stub, err := s.execute()
 	if err != nil {
+		if s.word != nil {
+			s.word.Close()
+		}
 		s.p.Close()
 		return nil, err
 	}
@@ -91,8 +100,15 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 // The stub ends as soon as it has made init and told of it, or has failed to: then that is in the report
 // already. One that failed may have made init all the same; cutting its lines is what ends it then.
 func (s *start) see(stub *os.Process) error {
-	if s.maps != nil {
-		defer s.maps.Close()
+	if s.word != nil {
+		defer s.word.Close()
+	}
+	if s.cfg.Enter != nil {
+		if err := s.tell(s.cfg.Enter(stub.Pid)); err != nil {
+			s.word.Close() // which the stub waits for
+			_, _ = stub.Wait()
+			return err
+		}
 	}
 	state, err := stub.Wait()
 	if err != nil && !errors.Is(err, syscall.ECHILD) {
@@ -100,8 +116,8 @@ func (s *start) see(stub *os.Process) error {
 	}
 	if err == nil && !state.Success() {
 		s.p.lifeline.Close()
-		if s.maps != nil {
-			s.maps.Close()
+		if s.word != nil {
+			s.word.Close()
 		}
 		if err := s.follow(); !errors.Is(err, io.EOF) {
 			return err
@@ -117,7 +133,7 @@ type start struct {
 	cfg    Config
 	p      *Process
 	theirs []*os.File
-	maps   *os.File // the end at which the maps are announced
+	word   *os.File // the end at which the caller says when to go on
 }
 
 func (s *start) open() error {
@@ -133,14 +149,14 @@ func (s *start) open() error {
 	}
 	s.p.lifeline = w
 	s.theirs = append(s.theirs, r)
-	if s.cfg.MapIDs == nil {
+	if s.cfg.MapIDs == nil && s.cfg.Enter == nil {
 		return nil
 	}
 	r, w, err = os.Pipe()
 	if err != nil {
 		return err
 	}
-	s.maps = w
+	s.word = w
 	s.theirs = append(s.theirs, r)
 	return nil
 }
@@ -158,7 +174,7 @@ func (s *start) execute() (*os.Process, error) {
 	f, err := memfd(s.cfg.Image)
 	if err == nil {
 		var stub *os.Process
-		if stub, err = execute(f, files); err == nil {
+		if stub, err = s.start(f, files); err == nil {
 			return stub, nil
 		}
 	}
@@ -170,7 +186,7 @@ func (s *start) execute() (*os.Process, error) {
 	if fileErr != nil {
 		return nil, fmt.Errorf("%w: %w, and a private file: %w", ErrImageRefused, err, fileErr)
 	}
-	stub, fileErr := execute(f, files)
+	stub, fileErr := s.start(f, files)
 	if fileErr != nil && refused(fileErr) {
 		return nil, fmt.Errorf("%w: %w, and a private file: %w", ErrImageRefused, err, fileErr)
 	}
@@ -181,8 +197,8 @@ func refused(err error) bool {
 	return errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS)
 }
 
-// execute starts the image in f, which it closes.
-func execute(f *os.File, files []*os.File) (*os.Process, error) {
+// start starts the image in f, which it closes.
+func (s *start) start(f *os.File, files []*os.File) (*os.Process, error) {
 	f, err := moveAbove(f, files)
 	if err != nil {
 		return nil, err
@@ -192,7 +208,7 @@ func execute(f *os.File, files []*os.File) (*os.Process, error) {
 		Files: files,
 		Env:   []string{}, // nil would be the caller's
 		// Out of reach of the signals that a terminal sends to the caller's process group.
-		Sys: &syscall.SysProcAttr{Setsid: true},
+		Sys: &syscall.SysProcAttr{Setsid: true, UseCgroupFD: s.cfg.UseCgroupFD, CgroupFD: s.cfg.CgroupFD},
 	})
 }
 
@@ -270,12 +286,16 @@ func (s *start) take(fds []int) error {
 }
 
 func (s *start) mapIDs(pid int) error {
-	if s.maps == nil {
+	if s.cfg.MapIDs == nil {
 		return nil
 	}
-	if err := s.cfg.MapIDs(pid); err != nil {
-		return err
+	return s.tell(s.cfg.MapIDs(pid))
+}
+
+// tell lets the program go on, if what it waits for was done.
+func (s *start) tell(err error) error {
+	if err == nil {
+		_, err = s.word.Write([]byte{0})
 	}
-	_, err := s.maps.Write([]byte{0})
 	return err
 }

@@ -209,10 +209,12 @@ func (c *checker) read() *Fault {
 		return c.lifeline(didOwner|didAsync, didLook)
 	case c.op.Want != n:
 		return c.fault(RuleResult, "read is to return %d", c.op.Want)
-	case c.process != Init || fd == int64(c.p.Report) || fd == int64(c.p.Lifeline) || c.at(0).kind != inherited || c.isPayload(fd):
-		return c.fault(RuleDescriptor, "%d is no pipe on which the caller tells of ID maps", fd)
+	case c.process == Command || fd == int64(c.p.Report) || fd == int64(c.p.Lifeline) || c.at(0).kind != inherited || c.isPayload(fd):
+		return c.fault(RuleDescriptor, "%d is no pipe on which the caller says when to go on", fd)
 	}
-	c.done |= didReadMaps
+	if c.process == Init {
+		c.done |= didReadMaps
+	}
 	return nil
 }
 

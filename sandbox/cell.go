@@ -1,0 +1,185 @@
+//go:build linux
+
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/ringfence-go/ringfence/internal/cgroup"
+)
+
+// cell is the cgroup of a running sandbox.
+type cell struct {
+	leaf   *cgroup.Leaf
+	limits cgroup.Limits // that the command has
+	peaks  cgroup.Peaks  // what was seen where the kernel keeps none
+}
+
+// removePatience bounds the wait for what cannot be killed at once, such as a process that waits for a
+// disk. What is left then is removed by a later start.
+const removePatience = 10 * time.Second
+
+// newCell makes the cgroup of a plan; nil is none.
+func (p *Plan) newCell(ctx context.Context) (*cell, error) {
+	tree := p.resolved.placement.tree
+	if tree == nil {
+		return nil, nil
+	}
+	limits := p.resolved.limits
+	if limits.PidsMax > 0 {
+		limits.PidsMax++ // the stub
+	}
+	leaf, err := tree.New(ctx, limits)
+	if err != nil {
+		return nil, cgroupError("make the sandbox's cgroup", err)
+	}
+	return &cell{leaf: leaf, limits: p.resolved.limits}, nil
+}
+
+// cgroupError is the error of an operation on the sandbox's cgroup.
+func cgroupError(op string, err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if errors.Is(err, cgroup.ErrRemoved) {
+		err = errors.Join(os.ErrProcessDone, err)
+	}
+	e := &OpError{Index: -1, Op: op, Err: err}
+	var own *cgroup.Error
+	if errors.As(err, &own) {
+		e.Remedy = own.Remedy
+	}
+	return e
+}
+
+// started says that the set-up is over: what was there for it alone may be used no more.
+func (c *cell) started() error {
+	if c == nil || c.limits.PidsMax == 0 {
+		return nil
+	}
+	return cgroupError("limit the number of processes", c.leaf.Update(c.limits))
+}
+
+// end reads what was used and removes the cgroup, with whatever may still be in it.
+func (c *cell) end() (cgroup.Stats, error) {
+	stats, err := c.leaf.Stats()
+	return stats, errors.Join(cgroupError("read the sandbox's cgroup", err), c.remove())
+}
+
+func (c *cell) remove() error {
+	if c == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), removePatience)
+	defer cancel()
+	return cgroupError("remove the sandbox's cgroup", c.leaf.Remove(ctx))
+}
+
+// count puts what the cgroup has counted into a Usage.
+func (c *cell) count(u *Usage, s cgroup.Stats) {
+	s, sampled := s.WithPeaks(c.peaks, c.limits)
+	u.User, u.System, u.Throttled = s.CPU.User, s.CPU.System, s.CPU.Throttled
+	u.MemoryPeak, u.SwapPeak, u.Sampled = s.Memory.Peak, s.Memory.SwapPeak, sampled
+	u.PidsPeak, u.PidsMaxEvents = withoutOverhead(s.Pids.Peak), s.Pids.MaxEvents
+	io := s.TotalIO()
+	u.ReadBytes, u.WriteBytes, u.ReadOps, u.WriteOps = io.ReadBytes, io.WriteBytes, io.ReadOps, io.WriteOps
+	u.CPUPressure, u.MemoryPressure, u.IOPressure = s.CPUPressure.Some, s.MemoryPressure.Some, s.IOPressure.Some
+}
+
+// withoutOverhead takes the sandbox's own processes from a number of tasks.
+func withoutOverhead(n int64) int64 {
+	if n == cgroup.Unknown {
+		return n
+	}
+	return max(n-overhead, 0)
+}
+
+// Stats returns what the sandbox has used so far and uses now. It needs a cgroup: see Spec.Cgroup. Without
+// one the error is an *UnsupportedError; after the end it matches os.ErrProcessDone.
+func (c *Cmd) Stats() (*Stats, error) {
+	leaf, err := c.cgroup()
+	if err != nil {
+		return nil, err
+	}
+	s, err := leaf.Stats()
+	if err != nil {
+		return nil, cgroupError("read the sandbox's cgroup", err)
+	}
+	r := &Stats{Usage: unknownUsage(), Memory: s.Memory.Current, Swap: s.Memory.SwapCurrent, Pids: withoutOverhead(s.Pids.Current)}
+	r.Wall, r.Setup = time.Since(c.process.Started), c.process.Started.Sub(c.began)
+	c.cell.count(&r.Usage, s)
+	return r, nil
+}
+
+// Pause stops every process of the sandbox, and returns when they stand still; WallTime goes on. The errors
+// are those of Stats, and ctx's.
+func (c *Cmd) Pause() error { return c.freeze("pause the sandbox", true, (*cgroup.Leaf).Pause) }
+
+// Resume lets a paused sandbox go on. The errors are those of Stats.
+func (c *Cmd) Resume() error { return c.freeze("resume the sandbox", false, (*cgroup.Leaf).Resume) }
+
+func (c *Cmd) freeze(op string, paused bool, do func(*cgroup.Leaf, context.Context) error) error {
+	leaf, err := c.cgroup()
+	if err != nil {
+		return err
+	}
+	// Noted before: what ends the sandbox meanwhile must know.
+	c.mu.Lock()
+	c.paused = c.paused || paused
+	c.mu.Unlock()
+	if err := do(leaf, c.life); err != nil {
+		if c.life.Err() != nil {
+			err = os.ErrProcessDone
+		}
+		return cgroupError(op, err)
+	}
+	c.mu.Lock()
+	c.paused = paused
+	c.mu.Unlock()
+	return nil
+}
+
+// Update changes the limits that the sandbox's cgroup holds, while it runs: what is zero is no longer
+// limited. The other fields of limits must be those of the Spec. The errors are those of Stats, a
+// *SpecError, or an *UnsupportedError for a limit whose controller the cgroup lacks.
+func (c *Cmd) Update(limits Limits) error {
+	f := &faults{}
+	validateLimits(f, &limits)
+	own := &c.spec.Limits
+	if limits.WallTime != own.WallTime || limits.CPUTime != own.CPUTime || limits.OutputMax != own.OutputMax || !slices.Equal(limits.Rlimits, own.Rlimits) {
+		f.add("Limits", "WallTime, CPUTime, OutputMax and Rlimits cannot change while the command runs")
+	}
+	if err := f.err(); err != nil {
+		return err
+	}
+	leaf, err := c.cgroup()
+	if err != nil {
+		return err
+	}
+	where := c.plan.resolved.placement
+	for _, l := range cgroupLimits {
+		if l.asked(&limits) && !where.has(l.controller) {
+			return where.unplaced(l.feature, l.controller)
+		}
+	}
+	changed, err := limitsOf(&limits, where)
+	if err != nil {
+		return err
+	}
+	return cgroupError("change the limits", leaf.Update(changed))
+}
+
+// cgroup returns the cgroup of what runs.
+func (c *Cmd) cgroup() (*cgroup.Leaf, error) {
+	switch {
+	case c.process == nil:
+		return nil, errors.New("sandbox: not started")
+	case c.cell == nil:
+		return nil, &UnsupportedError{Feature: Cgroup, Needs: "a sandbox with a cgroup", Remedy: "set Spec.Cgroup.Always, or a limit that needs one"}
+	}
+	return c.cell.leaf, nil
+}

@@ -1,0 +1,185 @@
+//go:build linux
+
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ringfence-go/ringfence/internal/cgroup"
+)
+
+// placement says in which cgroup a sandbox's processes are to be.
+type placement struct {
+	// tree holds the sandbox's cgroup. nil is none: the processes stay where the caller is.
+	tree *cgroup.Tree
+	// cause is why there is no tree, if one was looked for.
+	cause error
+	// assumed says that nothing was looked for: a plan that is only printed has the cgroup that a host
+	// with every controller would give.
+	assumed bool
+}
+
+// placed reports whether the sandbox has a cgroup of its own.
+func (p placement) placed() bool { return p.tree != nil || p.assumed }
+
+// has reports whether a controller limits that cgroup.
+func (p placement) has(c cgroup.Controller) bool {
+	return p.assumed || p.tree != nil && p.tree.Has(c)
+}
+
+// moved reports whether the caller moves the set-up into it; else it is born there.
+func (p placement) moved() bool {
+	return p.tree != nil && p.tree.Entry() != cgroup.EnterByClone
+}
+
+// wantsCgroup reports whether a Spec needs a cgroup, and whether it can do without.
+func wantsCgroup(spec *Spec) (wanted, needed bool) {
+	for _, l := range cgroupLimits {
+		if l.asked(&spec.Limits) {
+			wanted = true
+			needed = needed || !slices.Contains(spec.AllowMissing, l.feature)
+		}
+	}
+	asked := spec.Cgroup.Always || spec.Cgroup.Path != ""
+	return wanted || asked || spec.Limits.CPUTime > 0, needed || asked
+}
+
+// place finds the subtree for a Spec. That there is none is in the placement: what it means is for resolve
+// to say.
+func place(ctx context.Context, spec *Spec) (placement, error) {
+	if wanted, _ := wantsCgroup(spec); !wanted {
+		return placement{}, nil
+	}
+	o := cgroup.Options{Path: spec.Cgroup.Path, Move: spec.Cgroup.MoveCaller, Like: []cgroup.Controller{cgroup.Memory, cgroup.Pids, cgroup.CPU, cgroup.IO}}
+	if o.Path == "" {
+		o.Path = os.Getenv(cgroupVariable)
+	}
+	for _, l := range cgroupLimits {
+		switch {
+		case !l.asked(&spec.Limits):
+		case slices.Contains(spec.AllowMissing, l.feature):
+			o.Like = append(o.Like, l.controller)
+		default:
+			o.Need = append(o.Need, l.controller)
+		}
+	}
+	tree, err := trees.get(ctx, o)
+	if ctx.Err() != nil {
+		return placement{}, ctx.Err()
+	}
+	return placement{tree: tree, cause: err}, nil
+}
+
+// cgroupVariable is the environment variable that Spec.Cgroup.Path has its default from.
+const cgroupVariable = "RINGFENCE_CGROUP"
+
+// treeCache keeps the subtrees that were found. Finding one tries it out, and may ask systemd for it; what
+// was found is the caller's until it ends. The lock is held meanwhile: everybody wants the same.
+type treeCache struct {
+	mu     sync.Mutex
+	trees  map[string]*cgroup.Tree // by Options.Path
+	failed map[string]treeFailure
+}
+
+// treeFailure is a search that found nothing.
+type treeFailure struct {
+	err error
+	at  time.Time
+}
+
+var trees treeCache
+
+// get returns a subtree in which the needed controllers are enabled.
+func (c *treeCache) get(ctx context.Context, o cgroup.Options) (*cgroup.Tree, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if tree := c.trees[o.Path]; tree != nil {
+		return enabled(tree, o)
+	}
+	key := fmt.Sprint(o.Path, o.Need, o.Move)
+	if f, ok := c.failed[key]; ok && time.Since(f.at) < hostMaxAge {
+		return nil, f.err
+	}
+	tree, err := cgroup.Find(ctx, o)
+	if err != nil {
+		if ctx.Err() == nil {
+			c.fail(key, err)
+		}
+		return nil, err
+	}
+	if c.trees == nil {
+		c.trees = map[string]*cgroup.Tree{}
+	}
+	c.trees[o.Path] = tree
+	return tree, nil
+}
+
+// enabled returns tree if it has what is needed, or can be made to.
+func enabled(tree *cgroup.Tree, o cgroup.Options) (*cgroup.Tree, error) {
+	for _, c := range o.Need {
+		if !tree.Has(c) {
+			if err := tree.Enable(c); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, c := range o.Like {
+		if !tree.Has(c) {
+			_ = tree.Enable(c) // resolve says what it means for the Spec
+		}
+	}
+	return tree, nil
+}
+
+func (c *treeCache) fail(key string, err error) {
+	const most = 64 // Specs may name any number of paths
+	if c.failed == nil || len(c.failed) > most {
+		c.failed = map[string]treeFailure{}
+	}
+	c.failed[key] = treeFailure{err, time.Now()}
+}
+
+// drop forgets a subtree that is gone, as when its unit was stopped. It returns false if that was known.
+func (c *treeCache) drop(tree *cgroup.Tree) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for path, known := range c.trees {
+		if known == tree {
+			delete(c.trees, path)
+			return true
+		}
+	}
+	return false
+}
+
+// unplaced is the error of a Spec that needs a cgroup where there is none.
+func (p placement) unplaced(feature Feature, c cgroup.Controller) *UnsupportedError {
+	u := &UnsupportedError{Feature: feature, Needs: "a delegated cgroup v2", Err: p.cause}
+	if c != "" {
+		u.Needs += " with the controller " + string(c)
+	}
+	var find *cgroup.FindError
+	if errors.As(p.cause, &find) {
+		u.Remedy = find.Remedy
+	}
+	var own *cgroup.Error
+	if u.Remedy == "" && errors.As(p.cause, &own) {
+		u.Remedy = own.Remedy
+	}
+	return u
+}
+
+// String says where the cgroup is, for Result.Enforced.
+func (p placement) String() string {
+	if p.tree == nil {
+		return "a delegated subtree"
+	}
+	return strings.Join([]string{p.tree.Way().String(), p.tree.Path(), p.tree.Entry().String()}, ", ")
+}
