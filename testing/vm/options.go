@@ -38,6 +38,10 @@ var has = map[string][]string{
 	"systemd": {"user-namespaces", "clone3", "sh", "true", "unshare", "python3", "strace", "bwrap", "java"},
 }
 
+// slow is the factor by which emulation is slower than what it runs on, on a host with other work to do:
+// sandboxtest.Slow.
+const slow = "5"
+
 // variables is a flag that adds NAME=VALUE to a map.
 type variables map[string]string
 
@@ -134,6 +138,7 @@ func (o *options) environment(tests int) map[string]string {
 		"USER_ID":           "1000",
 		"VM_CGROUP":         o.cgroup,
 		"VM_TESTS":          fmt.Sprint(tests),
+		"RINGFENCE_SLOW":    slow,
 		"RINGFENCE_VM":      o.machine,
 		"RINGFENCE_VM_DISK": "/data",
 	}
