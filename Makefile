@@ -7,7 +7,7 @@ PLATFORMS ?= linux/amd64 linux/arm64 linux/386 darwin/amd64 windows/amd64
 # How long each fuzz target runs.
 FUZZTIME ?= 30s
 
-.PHONY: build test race bench soak lint fmt cross fuzz vm-test ci
+.PHONY: build test race bench soak lint fmt cross fuzz vm-test vm-matrix ci
 
 build:
 	go build ./...
@@ -18,10 +18,13 @@ test:
 race:
 	go test -race ./...
 
-# The first compares with other sandboxes that are installed, in one run.
+# The first compares with other sandboxes that are installed, in one run; the last the two compilers of
+# seccomp filters, if libseccomp is installed.
+bench: LIBSECCOMP = $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && pkg-config --modversion libseccomp)
 bench:
 	go run ./testing/bench
-	go test -run '^$$' -bench . -benchmem ./...
+	go test -run '^$$' -bench . -benchmem $$(go list ./... | grep -v /seccomp$$)
+	go test $(if $(LIBSECCOMP),-tags seccomp) -run '^$$' -bench . ./seccomp
 
 # Ten thousand runs, failures among them, and a caller that is killed five hundred times: nothing is left.
 soak:
@@ -54,6 +57,11 @@ fuzz:
 vm-test:
 	go build -o bin/vm ./testing/vm
 	bin/vm $(VM)
+
+# Every kernel and every host of testing/vm/matrix.go; the table in its README is the result.
+vm-matrix:
+	go build -o bin/vm ./testing/vm
+	bin/vm matrix -update testing/vm/README.md
 
 ci:
 	.ci/run
