@@ -23,10 +23,17 @@ import (
 func inCgroup(t testing.TB, limits Limits) func(*Spec) {
 	t.Helper()
 	sandboxtest.Need(t, sandboxtest.CgroupV2())
-	return func(spec *Spec) {
+	change := func(spec *Spec) {
 		spec.Cgroup.Always, spec.Cgroup.MoveCaller = true, true
 		spec.Limits = limits
 	}
+	// Found before anything runs beside it: the caller's cgroup can be divided when it is alone in it.
+	spec := Spec{}
+	change(&spec)
+	if where, err := place(t.Context(), &spec); err != nil || where.cause != nil {
+		t.Fatal(err, where.cause)
+	}
+	return change
 }
 
 // by returns the mechanism that a Result names for a feature.
@@ -41,10 +48,11 @@ func by(r *Result, feature Feature) string {
 
 func TestCgroupOfMemoryBomb(t *testing.T) {
 	const limit = 48 << 20
+	bounded := inCgroup(t, Limits{MemoryMax: limit})
 	neighbour := make(chan *Result)
 	go func() {
 		spec := Spec{Args: []string{"sh", "-c", "sleep 3"}}
-		inCgroup(t, Limits{MemoryMax: limit})(&spec)
+		bounded(&spec)
 		r, err := Run(t.Context(), spec)
 		if err != nil {
 			t.Error(err)
@@ -52,7 +60,7 @@ func TestCgroupOfMemoryBomb(t *testing.T) {
 		neighbour <- r
 	}()
 	for name, act := range map[string]string{"anonymous": "touch:256", "tmpfs": "fill:/dev/shm/x"} {
-		r, o := forbidden(t, act, inCgroup(t, Limits{MemoryMax: limit}))
+		r, o := forbidden(t, act, bounded)
 		if r.Ended != OutOfMemory || r.Signal != unix.SIGKILL || r.ExitCode != -1 {
 			t.Errorf("%s: %v, %v, want out of memory", name, r, o)
 		}
@@ -66,7 +74,7 @@ func TestCgroupOfMemoryBomb(t *testing.T) {
 	if r := <-neighbour; r.Ended != Exited || r.ExitCode != 0 {
 		t.Errorf("the one beside it: %v", r)
 	}
-	if r, o := forbidden(t, "touch:32", inCgroup(t, Limits{MemoryMax: limit})); r.Ended != Exited || o == nil || o.Err != "" {
+	if r, o := forbidden(t, "touch:32", bounded); r.Ended != Exited || o == nil || o.Err != "" {
 		t.Errorf("one that keeps its limit: %v, %v", r, o)
 	}
 }
@@ -249,8 +257,8 @@ func leaves(t testing.TB, r *Result) []string {
 func TestCgroupOfManyRunsIsGone(t *testing.T) {
 	limit := inCgroup(t, Limits{MemoryMax: 64 << 20, PidsMax: 10})
 	runs := 1000
-	if testing.Short() {
-		runs = 50
+	if sandboxtest.Slow(time.Second) > time.Second {
+		runs = 100
 	}
 	var last *Result
 	for range runs {

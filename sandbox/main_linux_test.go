@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"testing"
 
 	"github.com/ringfence-go/ringfence/testing/sandboxtest"
@@ -10,5 +11,5 @@ import (
 func TestMain(m *testing.M) {
 	victim.Main() // this binary is also what runs inside
 	callerMain()
-	sandboxtest.Main(m)
+	sandboxtest.Main(m, func() { _ = ReleaseCgroups(context.Background()) }) // the leak check tells of what is left
 }

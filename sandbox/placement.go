@@ -159,6 +159,20 @@ func (c *treeCache) drop(tree *cgroup.Tree) bool {
 	return false
 }
 
+// ReleaseCgroups gives back the subtrees in which this program has made cgroups, and a unit of systemd that
+// was made for it. Sandboxes that still run there are killed; the next one finds a subtree anew. A program
+// need not call it: everything is given back when it ends.
+func ReleaseCgroups(ctx context.Context) error {
+	trees.mu.Lock()
+	defer trees.mu.Unlock()
+	var failed []error
+	for _, tree := range trees.trees {
+		failed = append(failed, tree.Close(ctx))
+	}
+	trees.trees, trees.failed = nil, nil
+	return cgroupError("give the cgroups back", errors.Join(failed...))
+}
+
 // unplaced is the error of a Spec that needs a cgroup where there is none.
 func (p placement) unplaced(feature Feature, c cgroup.Controller) *UnsupportedError {
 	u := &UnsupportedError{Feature: feature, Needs: "a delegated cgroup v2", Err: p.cause}

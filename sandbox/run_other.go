@@ -22,6 +22,9 @@ func Run(context.Context, Spec) (*Result, error) { return nil, unsupported() }
 // Output returns an error that matches errors.ErrUnsupported.
 func Output(context.Context, Spec) ([]byte, error) { return nil, unsupported() }
 
+// ReleaseCgroups has nothing to give back.
+func ReleaseCgroups(context.Context) error { return nil }
+
 // Learn returns an error that matches errors.ErrUnsupported.
 func Learn(context.Context, Spec) (*seccomp.Policy, *Result, error) {
 	return nil, nil, unsupported()

@@ -23,10 +23,14 @@ const modulePath = "github.com/ringfence-go/ringfence"
 // that runs code of this library or was started by it. What is left is printed to standard error. The
 // same things that were there before m ran are no leak.
 //
-// Main calls it. It is for a TestMain that cannot use Main.
-func CheckLeaks(m interface{ Run() int }) int {
+// Main calls it. It is for a TestMain that cannot use Main. What is called after the tests, in this order,
+// gives back what they share, such as sandbox.ReleaseCgroups.
+func CheckLeaks(m interface{ Run() int }, after ...func()) int {
 	before := things()
 	code := m.Run()
+	for _, f := range after {
+		f()
+	}
 	var leaks map[string]string
 	for deadline := time.Now().Add(leakPatience); ; time.Sleep(10 * time.Millisecond) {
 		leaks = things()

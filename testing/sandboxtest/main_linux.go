@@ -41,14 +41,16 @@ const (
 // runs the go command builds the standard library anew.
 //
 // The user's tests end with this process, also if it is killed.
-func Main(m *testing.M) { os.Exit(runMain(m)) }
+//
+// What is called after the tests is for CheckLeaks.
+func Main(m *testing.M, after ...func()) { os.Exit(runMain(m, after)) }
 
-func runMain(m *testing.M) int {
+func runMain(m *testing.M, after []func()) int {
 	stage := os.Getenv(stageEnv)
 	if os.Geteuid() != 0 {
 		parseFlags()
 		setFlag("test.skip", alsoSkip(flagValue("test.skip")))
-		return CheckLeaks(m)
+		return CheckLeaks(m, after...)
 	}
 	if parent, ok := strings.CutPrefix(stage, stageDrop); ok {
 		pid, _ := strconv.Atoi(parent)
@@ -70,7 +72,7 @@ func runMain(m *testing.M) int {
 		os.Setenv(stageEnv, stageRoot)
 		setFlag("test.run", p.rootRun)
 		setFlag("test.bench", "")
-		code = max(code, CheckLeaks(m))
+		code = max(code, CheckLeaks(m, after...))
 	}
 	// Last, since package testing begins the file anew.
 	if file := flagValue("test.testlogfile"); file != "" && o.testlog != nil {

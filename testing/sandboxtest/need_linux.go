@@ -32,12 +32,8 @@ func UserNamespaces() Requirement {
 func CgroupV2() Requirement {
 	return Requirement{Name: "cgroup-v2", Check: func() error {
 		const root = "/sys/fs/cgroup"
-		var st unix.Statfs_t
-		if err := unix.Statfs(root, &st); err != nil {
-			return &os.PathError{Op: "statfs", Path: root, Err: err}
-		}
-		if st.Type != unix.CGROUP2_SUPER_MAGIC {
-			return errors.New(root + " is not a cgroup v2 file system")
+		if err := UnifiedCgroups().Check(); err != nil {
+			return err
 		}
 		data, err := os.ReadFile("/proc/self/cgroup")
 		if err != nil {
@@ -53,15 +49,25 @@ func CgroupV2() Requirement {
 		if err := unix.Access(own, unix.W_OK); err != nil {
 			return fmt.Errorf("%s is not delegated: %w", own, err)
 		}
-		list, err := os.ReadFile(filepath.Join(own, "cgroup.controllers"))
-		if err != nil {
-			return err
-		}
-		for _, controller := range []string{"memory", "pids"} {
-			if !slices.Contains(strings.Fields(string(list)), controller) {
-				return fmt.Errorf("%s lacks the controller %q", own, controller)
+		// One above may have been delegated: there the controllers are, until they are handed on.
+		for dir := own; ; dir = filepath.Dir(dir) {
+			list, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
+			if err != nil {
+				return err
+			}
+			missing := missingControllers(string(list))
+			if len(missing) == 0 {
+				return nil
+			}
+			if dir == root || unix.Access(filepath.Dir(dir), unix.W_OK) != nil {
+				return fmt.Errorf("%s lacks the controllers %q", dir, missing)
 			}
 		}
-		return nil
 	}}
+}
+
+func missingControllers(list string) []string {
+	return slices.DeleteFunc([]string{"memory", "pids"}, func(c string) bool {
+		return slices.Contains(strings.Fields(list), c)
+	})
 }
