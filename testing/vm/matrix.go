@@ -117,8 +117,8 @@ func runMatrix(ctx context.Context, args []string) (code int, err error) {
 		if !match.MatchString(h.kernel + " " + h.parameters) {
 			continue
 		}
-		fmt.Printf("== %s %s\n", h.kernel, h.parameters)
 		log := filepath.Join(defaultCache(), "matrix", fmt.Sprintf("%02d-%s.log", i, h.kernel))
+		fmt.Printf("== %s %s: %s\n", h.kernel, h.parameters, log)
 		o := h.try(ctx, log)
 		if ctx.Err() != nil {
 			return exitMachine, ctx.Err()
@@ -128,7 +128,6 @@ func runMatrix(ctx context.Context, args []string) (code int, err error) {
 		}
 		if !o.fine() {
 			code = 1
-			fmt.Printf("see %s\n", log)
 		}
 		row := h.row(o)
 		fmt.Print(row)
@@ -162,22 +161,29 @@ func (h host) try(ctx context.Context, log string) outcome {
 		o.tests, o.run = []string{"./testing/vm"}, "^TestHostRunsSandboxesOrSaysWhyNot$"
 		o.env["RINGFENCE_VM_REFUSES"] = h.refuses
 	}
-	var text bytes.Buffer
 	began := time.Now()
 	var result outcome
-	result.code, result.release, result.err = o.runTests(ctx, &text)
+	var text bytes.Buffer
+	result.code, result.release, result.err = o.logTests(ctx, &text, log)
 	result.took = time.Since(began)
 	all := text.Bytes()
 	result.passed = len(passLine.FindAllIndex(all, -1))
 	result.failed = len(failLine.FindAllIndex(all, -1))
 	result.skip = len(skipLine.FindAllIndex(all, -1))
-	if err := os.MkdirAll(filepath.Dir(log), 0o755); err != nil {
-		result.err = errors.Join(result.err, err)
-	}
-	if err := os.WriteFile(log, all, 0o644); err != nil {
-		result.err = errors.Join(result.err, err)
-	}
 	return result
+}
+
+// logTests is runTests with a copy of the output in a file, where it can be watched.
+func (o *options) logTests(ctx context.Context, out io.Writer, log string) (code int, release string, err error) {
+	if err := os.MkdirAll(filepath.Dir(log), 0o755); err != nil {
+		return exitMachine, "", err
+	}
+	f, err := os.Create(log)
+	if err != nil {
+		return exitMachine, "", err
+	}
+	defer f.Close()
+	return o.runTests(ctx, io.MultiWriter(out, f))
 }
 
 // replaceTable puts table in the place of the one in text that begins with the same line, or at the end.
