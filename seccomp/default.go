@@ -24,8 +24,8 @@ package seccomp
 //   - ioctl TIOCSTI, TIOCLINUX and TIOCCONS, which write into the terminal of others, and TIOCSETD,
 //     which loads line disciplines
 //   - personality but for the usual values: READ_IMPLIES_EXEC and ADDR_NO_RANDOMIZE weaken a process
-//   - limits, priority and affinity of process 1, which is the sandbox's own init and has the same
-//     user ID
+//   - priority and affinity of process 1, which is the sandbox's own init and has the same user ID, and
+//     limits of any process but the calling one, which might be a thread of init's
 //
 // Refused with another error, which programs understand better: clone3 (ENOSYS: its flags are in
 // memory, where a filter cannot see them, and C libraries fall back to clone); sockets but for UNIX,

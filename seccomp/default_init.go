@@ -8,6 +8,7 @@ const (
 	prioUser       = 2
 	ioprioWhoUser  = 3
 	setpriorityWho = 1 // the index of the argument, as of ioprio_set
+	prlimitNew     = 2 // the index of the argument; null asks for the limits
 )
 
 // initRules protect the sandbox's init, which reaps processes and reports how the command ended. It
@@ -21,9 +22,15 @@ func initRules() []Rule {
 			Action: Errno(ePERM),
 		}
 	}
-	byPID := []string{"prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr"}
+	byPID := []string{"sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr"}
 	byWho := []string{"setpriority", "ioprio_set"}
 	return []Rule{
+		// Limits belong to a process as a whole, also by the ID of one of its threads, and init has one
+		// whose ID nobody knows beforehand: only the calling process is certain not to be init. Anybody's
+		// limits may be read.
+		{Names: []string{"prlimit64"}, Args: []Arg{{Index: 0, Op: Equal, Value: 0, Mask: Low32}}, Action: Allow},
+		{Names: []string{"prlimit64"}, Args: []Arg{{Index: prlimitNew, Op: Equal, Value: 0}}, Action: Allow},
+		{Names: []string{"prlimit64"}, Action: Errno(ePERM)},
 		refuse(0, initPID, byPID...),
 		// Argument 1 is a process, a process group or a user, as argument 0 says. init leads group 1
 		// if any; a user is everybody in the sandbox, init too.
