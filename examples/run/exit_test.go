@@ -60,7 +60,10 @@ func TestFaults(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
-	zero := sandbox.Usage{MemoryPeak: -1, PidsPeak: -1, User: -1, System: -1, Wall: 1500e6}
+	zero := sandbox.Usage{
+		MemoryPeak: -1, PidsPeak: -1, User: -1, System: -1, Wall: 1500e6, SwapPeak: -1, PidsMaxEvents: -1, ReadBytes: -1, WriteBytes: -1,
+		ReadOps: -1, WriteOps: -1, Throttled: -1, CPUPressure: -1, MemoryPressure: -1, IOPressure: -1,
+	}
 	for _, test := range []struct {
 		result *sandbox.Result
 		err    error

@@ -31,6 +31,18 @@ type usage struct {
 	SystemSeconds   *float64 `json:"system_seconds,omitempty"`
 	MemoryPeakBytes *int64   `json:"memory_peak_bytes,omitempty"`
 	PidsPeak        *int64   `json:"pids_peak,omitempty"`
+	Sampled         bool     `json:"sampled,omitempty"` // the peaks: they may be too low
+	SwapPeakBytes   *int64   `json:"swap_peak_bytes,omitempty"`
+	PidsMaxEvents   *int64   `json:"pids_max_events,omitempty"`
+	ReadBytes       *int64   `json:"read_bytes,omitempty"`
+	WriteBytes      *int64   `json:"write_bytes,omitempty"`
+	ReadOps         *int64   `json:"read_ops,omitempty"`
+	WriteOps        *int64   `json:"write_ops,omitempty"`
+
+	ThrottledSeconds      *float64 `json:"throttled_seconds,omitempty"`
+	CPUPressureSeconds    *float64 `json:"cpu_pressure_seconds,omitempty"`
+	MemoryPressureSeconds *float64 `json:"memory_pressure_seconds,omitempty"`
+	IOPressureSeconds     *float64 `json:"io_pressure_seconds,omitempty"`
 }
 
 // by is a protection and the mechanism that gave it.
@@ -64,7 +76,12 @@ func newReport(r *sandbox.Result, err error) *report {
 		rep.ExitCode = &r.ExitCode
 	}
 	u := &r.Usage
-	rep.Usage = &usage{seconds(u.Wall), seconds(u.Setup), seconds(u.User), seconds(u.System), count(u.MemoryPeak), count(u.PidsPeak)}
+	rep.Usage = &usage{
+		WallSeconds: seconds(u.Wall), SetupSeconds: seconds(u.Setup), UserSeconds: seconds(u.User), SystemSeconds: seconds(u.System),
+		MemoryPeakBytes: count(u.MemoryPeak), PidsPeak: count(u.PidsPeak), Sampled: u.Sampled, SwapPeakBytes: count(u.SwapPeak),
+		PidsMaxEvents: count(u.PidsMaxEvents), ReadBytes: count(u.ReadBytes), WriteBytes: count(u.WriteBytes), ReadOps: count(u.ReadOps), WriteOps: count(u.WriteOps),
+		ThrottledSeconds: seconds(u.Throttled), CPUPressureSeconds: seconds(u.CPUPressure), MemoryPressureSeconds: seconds(u.MemoryPressure), IOPressureSeconds: seconds(u.IOPressure),
+	}
 	for _, e := range r.Enforced {
 		rep.Enforced = append(rep.Enforced, by{string(e.Feature), e.By})
 	}

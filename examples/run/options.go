@@ -26,6 +26,8 @@ type options struct {
 
 	shareNet     bool
 	limits       sandbox.Limits
+	cgroup       sandbox.CgroupOptions
+	stats        bool
 	allowMissing []sandbox.Feature
 	seccomp      string // a file; "" is the default policy
 	learn        string // a file; "" learns nothing
@@ -79,6 +81,17 @@ func sections() []section {
 			{"cpu-time", "TIME", "end it after TIME of all its processes on processors",
 				duration(func(o *options) *time.Duration { return &o.limits.CPUTime })},
 			{"output-max", "SIZE", "end it after SIZE bytes on stdout, or on stderr", setOutputMax},
+			{"memory", "SIZE", "end it beyond SIZE of memory, files in /tmp included",
+				size(func(o *options) *int64 { return &o.limits.MemoryMax })},
+			{"memory-swap", "SIZE", "let it use SIZE of swap beside --memory; default none",
+				size(func(o *options) *int64 { return &o.limits.MemorySwapMax })},
+			{"pids", "N", "let it have at most N processes and threads", setPids},
+			{"cpus", "N", "let it use N processors at a time, such as 0.5", setCPUs},
+			{"cpuset", "LIST", "let it use these processors, such as 0-3,8",
+				func(o *options, a []string) error { o.limits.CPUSet = a[0]; return nil }},
+			{"io", "PATH:KEY=N[,…]", "bound the disk of PATH: rbps, wbps, riops, wiops a second", setIO},
+			{"cgroup", "DIR", "make its cgroup in DIR, which is delegated to you",
+				func(o *options, a []string) error { o.cgroup.Path = a[0]; return named(a[0]) }},
 			{"rlimit", "NAME=SOFT[:HARD]", "set a resource limit, as nofile=64; HARD is SOFT if not given", setRlimit},
 		}},
 		{"System calls", []option{
@@ -91,6 +104,7 @@ func sections() []section {
 			{"allow-missing", "FEATURE", "go on where the host lacks FEATURE, such as cgroup-namespace", setAllowMissing},
 			{"explain", "", "print what would be done, system call by system call, and do nothing",
 				func(o *options, _ []string) error { o.explain = true; return nil }},
+			{"stats", "", "write to stderr what it used", setStats},
 			{"json", "[=FILE]", "write how it ended as a line of JSON to FILE, or to stderr at the end", setJSON},
 			{"help", "", "print this text", func(o *options, _ []string) error { o.help = true; return nil }},
 			{"version", "", "print the version", func(o *options, _ []string) error { o.version = true; return nil }},

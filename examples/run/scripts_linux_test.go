@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/ringfence-go/ringfence/sandbox"
 	"github.com/ringfence-go/ringfence/testing/sandboxtest"
 )
 
@@ -26,7 +28,7 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "run" {
 		main()
 	}
-	sandboxtest.Main(m)
+	sandboxtest.Main(m, func() { _ = sandbox.ReleaseCgroups(context.Background()) })
 }
 
 // TestScripts runs the manual as a user.
@@ -40,6 +42,17 @@ func TestHosts(t *testing.T) { runScripts(t, scripts+"/hosts") }
 
 // TestToolchains compiles and runs programs in the sandbox, with the compilers that the machine has.
 func TestToolchains(t *testing.T) { runScripts(t, scripts+"/toolchains") }
+
+// TestCgroupScripts needs a cgroup that is the user's. What runs in the scripts is started in that of this
+// process, which must not be where cgroups are made.
+func TestCgroupScripts(t *testing.T) {
+	sandboxtest.Need(t, sandboxtest.CgroupV2())
+	r, err := sandbox.Run(t.Context(), sandbox.Spec{Args: []string{"true"}, Cgroup: sandbox.CgroupOptions{Always: true, MoveCaller: true}})
+	if err != nil || r.Err() != nil {
+		t.Fatal(r, err)
+	}
+	runScripts(t, scripts+"/cgroups")
+}
 
 func runScripts(t *testing.T, dir string) {
 	sandboxtest.Need(t, sandboxtest.UserNamespaces())

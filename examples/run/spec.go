@@ -23,6 +23,7 @@ func (o *options) spec(stdin io.Reader, lookup func(key string) (string, bool)) 
 		Limits:       o.limits,
 		AllowMissing: o.allowMissing,
 	}
+	o.wantCgroup(&s)
 	if o.seccomp != "" {
 		var err error
 		if s.Seccomp, err = readProfile(o.seccomp); err != nil {
