@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
@@ -18,6 +21,9 @@ const (
 	systemdPath    = dbus.ObjectPath("/org/freedesktop/systemd1")
 	systemdManager = systemdName + ".Manager"
 )
+
+// patience is how long a manager may take for what it is asked to.
+const patience = 20 * time.Second
 
 // address is where a manager listens.
 type address struct {
@@ -45,8 +51,14 @@ func addresses(system bool, uid int, getenv func(string) string) []address {
 	return append(all, address{"unix:path=" + dbus.EscapeBusAddressValue(filepath.Join(dir, "bus")), false})
 }
 
+// bus is a connection to a manager.
+type bus struct {
+	*dbus.Conn
+	direct bool
+}
+
 // dial connects to a manager; the connection ends with ctx. Whoever dials closes.
-func dial(ctx context.Context, system bool) (*dbus.Conn, error) {
+func dial(ctx context.Context, system bool) (*bus, error) {
 	var failed []error
 	for _, a := range addresses(system, os.Geteuid(), os.Getenv) {
 		conn, err := a.dial(ctx)
@@ -55,23 +67,57 @@ func dial(ctx context.Context, system bool) (*dbus.Conn, error) {
 		}
 		failed = append(failed, fmt.Errorf("%s: %w", a.bus, err))
 	}
-	return nil, errors.Join(failed...)
+	return nil, oneLine(failed...)
 }
 
-func (a address) dial(ctx context.Context) (*dbus.Conn, error) {
+func (a address) dial(ctx context.Context) (*bus, error) {
 	conn, err := dbus.Dial(a.bus, dbus.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}
+	b := &bus{conn, a.direct}
 	err = conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Geteuid()))})
 	if err == nil && !a.direct {
 		err = conn.Hello()
+	}
+	if err == nil {
+		err = b.ping(ctx)
 	}
 	if err != nil {
 		conn.Close()
 		return nil, err
 	}
-	return conn, nil
+	return b, nil
+}
+
+// pingTick is when a manager is asked again, at most pings times.
+const (
+	pingTick = 50 * time.Millisecond
+	pings    = 40
+)
+
+// ping waits until a manager answers; a bus may have none.
+//
+// A manager that is spoken to directly may read the first message together with the last line of the
+// authentication. Then it lets the message lie until something else comes, and closes the connection if a
+// descriptor came along (bus_socket_auth_verify_server and bus_socket_read_auth of sd-bus; systemd pull
+// request 5520). So the first messages are ones that may be lost.
+func (b *bus) ping(ctx context.Context) error {
+	answers := make(chan *dbus.Call, pings) // with room for every answer, or the connection would stop
+	again := time.NewTicker(pingTick)
+	defer again.Stop()
+	for asked := 0; ; asked++ {
+		if asked == 0 || b.direct && asked < pings {
+			b.Object(systemdName, systemdPath).GoWithContext(ctx, "org.freedesktop.DBus.Peer.Ping", 0, answers)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case call := <-answers:
+			return call.Err
+		case <-again.C:
+		}
+	}
 }
 
 // property is a setting of a unit, as the manager's methods take it: "(sv)".
@@ -94,34 +140,31 @@ type execStart struct {
 }
 
 // jobs hears of the ends of the manager's jobs.
-type jobs struct {
-	conn    *dbus.Conn
-	signals chan *dbus.Signal
-}
+type jobs chan *dbus.Signal
 
-func listen(ctx context.Context, conn *dbus.Conn) (*jobs, error) {
-	// Signals come to everybody on a direct connection, and to those who asked on a bus.
-	if conn.Names() != nil {
-		err := conn.AddMatchSignalContext(ctx, dbus.WithMatchInterface(systemdManager), dbus.WithMatchMember("JobRemoved"))
+func (b *bus) listen(ctx context.Context) (jobs, error) {
+	if !b.direct {
+		err := b.AddMatchSignalContext(ctx, dbus.WithMatchInterface(systemdManager), dbus.WithMatchMember("JobRemoved"))
 		if err != nil {
 			return nil, err
 		}
-		if err := manager(conn).CallWithContext(ctx, systemdManager+".Subscribe", 0).Err; err != nil {
-			return nil, err
-		}
 	}
-	j := &jobs{conn, make(chan *dbus.Signal, 16)}
-	conn.Signal(j.signals)
+	// A manager that nobody has asked to sends no signals to a bus.
+	if err := b.manager(ctx, "Subscribe").Err; err != nil && !b.direct {
+		return nil, err
+	}
+	j := make(jobs, 16)
+	b.Signal(j)
 	return j, nil
 }
 
 // await waits for the end of a job.
-func (j *jobs) await(ctx context.Context, job dbus.ObjectPath) error {
+func (j jobs) await(ctx context.Context, job dbus.ObjectPath) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case s, ok := <-j.signals:
+		case s, ok := <-j:
 			if !ok {
 				return dbus.ErrClosed
 			}
@@ -139,43 +182,50 @@ func (j *jobs) await(ctx context.Context, job dbus.ObjectPath) error {
 	}
 }
 
-func manager(conn *dbus.Conn) dbus.BusObject { return conn.Object(systemdName, systemdPath) }
+// manager calls a method of the manager.
+func (b *bus) manager(ctx context.Context, method string, args ...any) *dbus.Call {
+	return b.Object(systemdName, systemdPath).CallWithContext(ctx, systemdManager+"."+method, 0, args...)
+}
 
-// startUnit starts a transient unit and returns the path of its cgroup, in the manager's own view.
-func startUnit(ctx context.Context, conn *dbus.Conn, name string, properties []property) (string, error) {
-	j, err := listen(ctx, conn)
+// property reads a property of a unit, by the kind of the unit: "Service".
+func (b *bus) property(ctx context.Context, unit, kind, name string, to any) error {
+	var object dbus.ObjectPath
+	if err := b.manager(ctx, "GetUnit", unit).Store(&object); err != nil {
+		return err
+	}
+	return b.Object(systemdName, object).CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0,
+		systemdName+"."+kind, name).Store(to)
+}
+
+// start starts a transient service and returns the path of its cgroup, in the manager's own view.
+func (b *bus) start(ctx context.Context, name string, properties []property) (string, error) {
+	j, err := b.listen(ctx)
 	if err != nil {
 		return "", err
 	}
 	var job dbus.ObjectPath
-	call := manager(conn).CallWithContext(ctx, systemdManager+".StartTransientUnit", 0, name, "fail", properties, []extraUnit{})
-	if err := call.Store(&job); err != nil {
+	if err := b.manager(ctx, "StartTransientUnit", name, "fail", properties, []extraUnit{}).Store(&job); err != nil {
 		return "", err
 	}
 	if err := j.await(ctx, job); err != nil {
 		return "", err
 	}
-	var unit dbus.ObjectPath
-	if err := manager(conn).CallWithContext(ctx, systemdManager+".GetUnit", 0, name).Store(&unit); err != nil {
-		return "", err
-	}
 	var group string
-	err = conn.Object(systemdName, unit).CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0,
-		systemdName+".Service", "ControlGroup").Store(&group)
+	err = b.property(ctx, name, "Service", "ControlGroup", &group)
 	if err == nil && group == "" {
 		err = errors.New("the unit has no cgroup")
 	}
 	return group, err
 }
 
-// stopUnit stops a unit and waits until it is gone, with its processes and its cgroup.
-func stopUnit(ctx context.Context, conn *dbus.Conn, name string) error {
-	j, err := listen(ctx, conn)
+// stop stops a unit and waits until it is gone, with its processes and its cgroup.
+func (b *bus) stop(ctx context.Context, name string) error {
+	j, err := b.listen(ctx)
 	if err != nil {
 		return err
 	}
 	var job dbus.ObjectPath
-	err = manager(conn).CallWithContext(ctx, systemdManager+".StopUnit", 0, name, "replace").Store(&job)
+	err = b.manager(ctx, "StopUnit", name, "replace").Store(&job)
 	var known dbus.Error
 	if errors.As(err, &known) && known.Name == systemdName+".NoSuchUnit" {
 		return nil
@@ -188,9 +238,27 @@ func stopUnit(ctx context.Context, conn *dbus.Conn, name string) error {
 
 // attach moves a process into a cgroup of a unit. The manager of a user asks that of the system, which may
 // move processes from anywhere, if they belong to the user.
-func attach(ctx context.Context, conn *dbus.Conn, name, subgroup string, pid int) error {
-	return manager(conn).CallWithContext(ctx, systemdManager+".AttachProcessesToUnit", 0,
-		name, "/"+subgroup, []uint32{uint32(pid)}).Err
+func (b *bus) attach(ctx context.Context, unit, subgroup string, pid int) error {
+	return b.manager(ctx, "AttachProcessesToUnit", unit, "/"+subgroup, []uint32{uint32(pid)}).Err
+}
+
+// isDelegated asks whether a unit has Delegate=yes. The unit must be the one whose cgroup is dir, and not
+// one of that name elsewhere.
+func (b *bus) isDelegated(ctx context.Context, unit, dir string) (bool, error) {
+	kind := map[string]string{".service": "Service", ".scope": "Scope"}[path.Ext(unit)]
+	if kind == "" {
+		return false, nil // the others cannot be
+	}
+	var group string
+	if err := b.property(ctx, unit, kind, "ControlGroup", &group); err != nil {
+		return false, err
+	}
+	if group == "" || !strings.HasSuffix(dir, group) {
+		return false, nil
+	}
+	var yes bool
+	err := b.property(ctx, unit, kind, "Delegate", &yes)
+	return yes, err
 }
 
 // endPipe returns a pipe whose reader learns of the writer's end. It blocks, unlike os.Pipe's: O_NONBLOCK

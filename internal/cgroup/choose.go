@@ -16,7 +16,7 @@ type host struct {
 	fs.FS
 	// writable returns nil if the caller may write to a file or directory.
 	writable func(path string) error
-	// delegated says whether systemd marked a cgroup as delegated.
+	// delegated says whether systemd has left the inside of a unit's cgroup to others, as far as it tells.
 	delegated func(path string) bool
 	pid, uid  int // of the caller
 }
@@ -29,6 +29,7 @@ type choice struct {
 	move   bool       // the caller is to leave it first
 	enable []enabling // then these, in order
 	have   []Controller
+	chain  []string // dir, and what is above it that is the caller's too
 }
 
 // enabling hands controllers on from a cgroup to those below it.
@@ -125,10 +126,9 @@ func (h host) mayDivide(dir string) error {
 }
 
 // handedOver reports whether systemd leaves the inside of a cgroup to others. Its units have names by which
-// they are told from other cgroups; it marks those that it hands over (since version 251 so that everybody
-// can see it). Without the mark, a directory that the user owns in one that the user does not can only have
-// been given; within the tree of the user's own manager everything belongs to the user, and that says
-// nothing (https://systemd.io/CGROUP_DELEGATION, "Three Different Tree Models").
+// they are told from other cgroups. If it does not tell, a directory that the user owns in one that the user
+// does not can only have been given; within the tree of the user's own manager everything belongs to the
+// user, and that says nothing (https://systemd.io/CGROUP_DELEGATION, "Three Different Tree Models").
 func (h host) handedOver(dir, unit string) bool {
 	switch path.Ext(unit) {
 	case ".slice":
@@ -158,7 +158,8 @@ func (h host) settle(c *choice, chain []string, w wants) error {
 	if c.dir != dir { // the directory to be made
 		chain = append([]string{c.dir}, chain...)
 	}
-	return h.plan(c, chain, w)
+	c.chain = chain
+	return h.plan(c, w)
 }
 
 // clear sees to it that the cgroup has no processes of its own.
@@ -184,8 +185,9 @@ func (h host) clear(c *choice, dir string, move bool) error {
 }
 
 // plan finds for each controller the nearest cgroup of the chain that has it, from which it is handed down.
-func (h host) plan(c *choice, chain []string, w wants) error {
+func (h host) plan(c *choice, w wants) error {
 	var missing []Controller
+	chain := c.chain
 	steps := make([][]Controller, len(chain))
 	for _, list := range [][]Controller{w.need, w.like} {
 		for _, controller := range list {

@@ -15,7 +15,7 @@ import (
 // tree is a host that was never there. Each line is a cgroup: its path below /sys/fs/cgroup, then words:
 //
 //	mine              the user may divide it
-//	marked            systemd says that it is delegated
+//	told              systemd says that it is delegated
 //	procs=1,2         its processes; the caller is 1000
 //	has=cpu,memory    its controllers
 //	on=cpu            those that are enabled for what is below it
@@ -33,7 +33,7 @@ const mountAt = "/sys/fs/cgroup"
 func (tr tree) host() host {
 	fsys := fstest.MapFS{}
 	file := func(name, data string) { fsys[inFS(name)] = &fstest.MapFile{Data: []byte(data)} }
-	mine, marked := map[string]bool{}, map[string]bool{}
+	mine, told := map[string]bool{}, map[string]bool{}
 	for i, line := range strings.Split(strings.TrimSpace(tr.lines), "\n") {
 		words := strings.Fields(line)
 		dir := path.Join(mountAt, words[0])
@@ -47,8 +47,8 @@ func (tr tree) host() host {
 			switch key {
 			case "mine":
 				mine[dir] = true
-			case "marked":
-				marked[dir] = true
+			case "told":
+				told[dir] = true
 			case "procs":
 				file(dir+"/cgroup.procs", strings.ReplaceAll(value, " ", "\n")+"\n")
 			case "has":
@@ -99,7 +99,7 @@ func (tr tree) host() host {
 			}
 			return &fs.PathError{Op: "write to", Path: name, Err: syscall.EACCES}
 		},
-		delegated: func(name string) bool { return marked[name] },
+		delegated: func(name string) bool { return told[name] },
 		pid:       1000,
 		uid:       tr.uid,
 	}
@@ -131,7 +131,7 @@ const session = `
 /user.slice                                          has=cpu,memory,pids on=cpu,memory,pids
 /user.slice/user-1000.slice                          has=cpu,memory,pids on=memory,pids
 /user.slice/user-1000.slice/session-2.scope          has=memory,pids procs=900,1000
-/user.slice/user-1000.slice/user@1000.service        has=memory,pids on=memory,pids mine marked
+/user.slice/user-1000.slice/user@1000.service        has=memory,pids on=memory,pids mine told
 /user.slice/user-1000.slice/user@1000.service/init.scope has=memory,pids mine procs=800
 /user.slice/user-1000.slice/user@1000.service/app.slice  has=memory,pids on=memory,pids mine
 `
@@ -206,13 +206,13 @@ var chooseTests = []struct {
 		wants{need: []Controller{Memory}, move: true}, "not delegated to this user", ErrNotDelegated},
 	{"a unit of the user's that is not delegated", tree{own: app + "/a.service", uid: 1000, lines: session + app + "/a.service has=memory,pids mine procs=1000"},
 		wants{need: []Controller{Memory}, move: true}, "systemd manages a.service", ErrNotDelegated},
-	{"a unit that is", tree{own: app + "/a.service", uid: 1000, lines: session + app + "/a.service has=memory,pids mine marked procs=1000"},
+	{"a unit that is", tree{own: app + "/a.service", uid: 1000, lines: session + app + "/a.service has=memory,pids mine told procs=1000"},
 		wants{need: []Controller{Memory}, move: true}, "the caller's own cgroup: " + app + "/a.service, move the caller, enable [memory] in " + app + "/a.service", nil},
-	{"with DelegateSubgroup=", tree{own: app + "/a.service/sub", uid: 1000, lines: session + app + "/a.service has=memory,pids mine marked\n" + app + "/a.service/sub mine procs=1000"},
+	{"with DelegateSubgroup=", tree{own: app + "/a.service/sub", uid: 1000, lines: session + app + "/a.service has=memory,pids mine told\n" + app + "/a.service/sub mine procs=1000"},
 		wants{need: []Controller{Memory}}, "the caller's own cgroup: " + app + "/a.service, enable [memory] in " + app + "/a.service", nil},
 	{"the manager's own", tree{own: "/user.slice/user-1000.slice/user@1000.service/init.scope", uid: 1000, lines: session},
 		wants{need: []Controller{Memory}, move: true}, "systemd manages init.scope", ErrNotDelegated},
-	{"a system service with User=, before systemd 251", tree{own: "/system.slice/a.service", uid: 1000, lines: `
+	{"a system service with User=, of a systemd that does not tell", tree{own: "/system.slice/a.service", uid: 1000, lines: `
 		/                       has=memory on=memory
 		/system.slice           has=memory on=memory
 		/system.slice/a.service has=memory mine procs=1000`},

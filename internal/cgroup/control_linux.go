@@ -80,7 +80,7 @@ func (d *dir) killFrozen(ctx context.Context) error {
 	if err == nil {
 		err = d.signal(unix.SIGKILL)
 	}
-	return errors.Join(err, d.write("cgroup.freeze", "0"))
+	return oneLine(err, d.write("cgroup.freeze", "0"))
 }
 
 // signal sends a signal to every process in the cgroup and below it.

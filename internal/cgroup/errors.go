@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -131,4 +132,29 @@ func (e *FindError) Unwrap() []error {
 		all = append(all, a.Err)
 	}
 	return all
+}
+
+// lineError is several errors in one line.
+type lineError []error
+
+func (l lineError) Error() string {
+	texts := make([]string, len(l))
+	for i, err := range l {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (l lineError) Unwrap() []error { return l }
+
+// oneLine joins errors; nil if there is none.
+func oneLine(all ...error) error {
+	all = slices.DeleteFunc(slices.Clone(all), func(err error) bool { return err == nil })
+	switch len(all) {
+	case 0:
+		return nil
+	case 1:
+		return all[0]
+	}
+	return lineError(all)
 }

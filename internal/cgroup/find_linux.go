@@ -26,7 +26,7 @@ type Options struct {
 //
 // What callers that are dead now left in the subtree is removed.
 func Find(ctx context.Context, o Options) (*Tree, error) {
-	f := &finder{host: thisHost(), wants: wants{o.Need, o.Like, o.Move}}
+	f := &finder{host: thisHost(ctx), wants: wants{o.Need, o.Like, o.Move}}
 	var located error
 	f.place, located = locate(f.host)
 	if located != nil {
@@ -97,14 +97,14 @@ func (f *finder) managed(ctx context.Context, w Way) (*Tree, error) {
 		tree, err = f.open(ctx, c, u)
 	}
 	if err != nil {
-		return nil, errors.Join(err, u.stop(context.WithoutCancel(ctx)))
+		return nil, oneLine(err, u.stop(context.WithoutCancel(ctx)))
 	}
 	return tree, nil
 }
 
 // open takes possession of a subtree. If it cannot be, what was done to it is undone.
 func (f *finder) open(ctx context.Context, c choice, u *unit) (*Tree, error) {
-	t := &Tree{way: c.way, unit: u, own: f.own, have: c.have}
+	t := &Tree{way: c.way, unit: u, own: f.own, have: c.have, chain: c.chain}
 	if err := t.take(ctx, c); err != nil {
 		t.abandon()
 		return nil, err

@@ -1,18 +1,22 @@
 package cgroup
 
 import (
+	"context"
 	"io/fs"
 	"os"
+	"path"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
 // thisHost shows this host as choose.go sees one.
-func thisHost() host {
+func thisHost(ctx context.Context) host {
 	return host{
 		FS:        os.DirFS("/"),
 		writable:  writable,
-		delegated: delegated,
+		delegated: func(name string) bool { return delegated(ctx, name) },
 		pid:       os.Getpid(),
 		uid:       os.Geteuid(),
 	}
@@ -26,13 +30,25 @@ func writable(name string) error {
 	return nil
 }
 
-// delegated reads the mark of systemd: the one that everybody can see, and the older one, for root.
-func delegated(name string) bool {
+// delegated reads the marks that systemd puts on cgroups: an old one, which only root can read, and one for
+// everybody that newer versions have. Without them the manager is asked: version 252 marks no unit of a user.
+func delegated(ctx context.Context, name string) bool {
 	for _, attr := range []string{"user.delegate", "trusted.delegate"} {
 		var value [8]byte
-		if n, err := unix.Getxattr(name, attr, value[:]); err == nil && string(value[:n]) == "1" {
-			return true
+		if n, err := unix.Getxattr(name, attr, value[:]); err == nil {
+			return string(value[:n]) == "1"
 		}
 	}
-	return false
+	// Names that the kernel could take for its own files are escaped (cg_escape).
+	unit := strings.TrimPrefix(path.Base(name), "_")
+	system := !strings.Contains(path.Dir(name)+"/", "/user@"+strconv.Itoa(os.Geteuid())+".service/")
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	conn, err := dial(ctx, system)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	yes, err := conn.isDelegated(ctx, unit, name)
+	return err == nil && yes
 }

@@ -34,6 +34,9 @@ func (t *Tree) New(ctx context.Context, limits Limits) (*Leaf, error) {
 			return nil, &Error{Op: "set " + s.File, Path: t.dir.path, Err: &MissingError{[]Controller{s.Controller}}}
 		}
 	}
+	if t.isClosed() {
+		return nil, &Error{Op: "make a cgroup", Path: t.dir.path, Err: ErrRemoved}
+	}
 	d, err := t.dir.create(leafPrefix)
 	if err != nil {
 		return nil, err
@@ -43,11 +46,17 @@ func (t *Tree) New(ctx context.Context, limits Limits) (*Leaf, error) {
 		err = t.add(l)
 	}
 	if err != nil {
-		err = errors.Join(err, t.dir.discard(ctx, d))
+		err = oneLine(err, t.dir.discard(ctx, d))
 		d.close()
 		return nil, err
 	}
 	return l, nil
+}
+
+func (t *Tree) isClosed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.closed
 }
 
 func (t *Tree) add(l *Leaf) error {
@@ -86,7 +95,7 @@ func (d *dir) create(prefix string) (*dir, error) {
 			continue
 		}
 		if err != nil {
-			return nil, errors.Join(err, d.remove(name))
+			return nil, oneLine(err, d.remove(name))
 		}
 		if unix.Flock(leaf.fd(), unix.LOCK_EX|unix.LOCK_NB) == nil && leaf.has("cgroup.procs") {
 			return leaf, nil

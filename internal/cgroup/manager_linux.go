@@ -49,6 +49,8 @@ func requestUnit(ctx context.Context, p place, system bool) (*unit, string, erro
 	fault := func(op string, err error) (*unit, string, error) {
 		return nil, "", &Error{Op: op, Err: err}
 	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	program, err := holder()
 	if err != nil {
 		return fault("find a program that holds a unit", err)
@@ -64,7 +66,7 @@ func requestUnit(ctx context.Context, p place, system bool) (*unit, string, erro
 	}
 	defer unix.Close(r)
 	u := &unit{name: "ringfence-" + strconv.Itoa(os.Getpid()) + "-" + randomName() + ".service", system: system, pipe: w}
-	group, err := startUnit(ctx, conn, u.name, u.properties(program, r))
+	group, err := conn.start(ctx, u.name, u.properties(program, r))
 	if err != nil {
 		w.Close()
 		return fault("start the unit "+u.name, err)
@@ -128,23 +130,27 @@ func settleUnit(p place, group string) (string, error) {
 
 // enter moves a process into a cgroup of the unit.
 func (u *unit) enter(ctx context.Context, subgroup string, pid int) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	conn, err := dial(ctx, u.system)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	return attach(ctx, conn, u.name, subgroup, pid)
+	return conn.attach(ctx, u.name, subgroup, pid)
 }
 
 // stop ends the unit.
 func (u *unit) stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	u.pipe.Close() // that ends it too, if the manager does not listen
 	conn, err := dial(ctx, u.system)
 	if err != nil {
 		return &Error{Op: "connect to systemd", Err: err}
 	}
 	defer conn.Close()
-	if err := stopUnit(ctx, conn, u.name); err != nil {
+	if err := conn.stop(ctx, u.name); err != nil {
 		return &Error{Op: "stop the unit " + u.name, Err: err}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -17,9 +18,10 @@ import (
 type Tree struct {
 	way    Way
 	dir    *dir
-	own    string // the directory of the caller's cgroup
-	unit   *unit  // whose subtree it is; nil is none
-	caller *dir   // the cgroup that the caller was moved to; nil is none
+	chain  []string // the path of dir, and of what is above it and the caller's too
+	own    string   // the directory of the caller's cgroup
+	unit   *unit    // whose subtree it is; nil is none
+	caller *dir     // the cgroup that the caller was moved to; nil is none
 	entry  Entry
 	stale  []error
 
@@ -74,7 +76,7 @@ func (t *Tree) Has(c Controller) bool {
 }
 
 // Stale returns why cgroups of dead callers could not be removed. The next Find tries again.
-func (t *Tree) Stale() error { return errors.Join(t.stale...) }
+func (t *Tree) Stale() error { return oneLine(t.stale...) }
 
 // Enable enables controllers that Find was not asked for. The error matches ErrNoController if one is not
 // to be had here.
@@ -84,21 +86,8 @@ func (t *Tree) Enable(controllers ...Controller) error {
 	if t.closed {
 		return ErrRemoved
 	}
-	h := thisHost()
-	chain := []string{t.dir.path}
-	if t.way == Own || t.way == Namespace || t.way == OwnDirectory {
-		// What lies above may be the caller's too.
-		above, err := locate(h)
-		if err != nil {
-			return err
-		}
-		above.own = t.dir.path
-		if chain, err = h.owned(above); len(chain) == 0 {
-			return err
-		}
-	}
-	c := choice{dir: t.dir.path, have: slices.Clone(t.have)}
-	if err := h.plan(&c, chain, wants{need: controllers}); err != nil {
+	c := choice{dir: t.dir.path, chain: t.chain, have: slices.Clone(t.have)}
+	if err := (host{FS: os.DirFS("/")}).plan(&c, wants{need: controllers}); err != nil {
 		return err
 	}
 	for _, step := range c.enable {
@@ -129,7 +118,7 @@ func (t *Tree) findEntry(ctx context.Context) error {
 	}
 	defer leaf.close()
 	t.entry, err = t.tryEntries(leaf)
-	return errors.Join(err, t.dir.discard(ctx, leaf))
+	return oneLine(err, t.dir.discard(ctx, leaf))
 }
 
 func (t *Tree) tryEntries(leaf *dir) (Entry, error) {
@@ -144,7 +133,7 @@ func (t *Tree) tryEntries(leaf *dir) (Entry, error) {
 		if moveErr = writable(path.Join(commonAncestor(t.own, leaf.path), "cgroup.procs")); moveErr == nil {
 			return EnterByMove, nil
 		}
-		err = errors.Join(err, moveErr)
+		err = oneLine(err, moveErr)
 	}
 	if t.unit != nil {
 		return EnterByManager, nil
@@ -193,5 +182,5 @@ func (t *Tree) Close(ctx context.Context) error {
 		t.caller.close()
 	}
 	t.dir.close()
-	return errors.Join(failed...)
+	return oneLine(failed...)
 }
