@@ -57,6 +57,7 @@ func (n *Notification) ReadMemory(b []byte, addr uint64) (int, error) {
 	read, err := n.source.read(n.PID, b, addr)
 	// Checked after the reading: the ID cannot have been another's before.
 	if !n.Valid() {
+		clear(b[:read])
 		return 0, os.ErrProcessDone
 	}
 	return read, err
