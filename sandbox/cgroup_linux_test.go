@@ -67,7 +67,7 @@ func TestCgroupOfMemoryBomb(t *testing.T) {
 		if got := by(r, MemoryLimit); got != "cgroup memory.max" {
 			t.Errorf("%s: enforced by %q", name, got)
 		}
-		if peak := r.Usage.MemoryPeak; peak < limit/2 || peak > limit {
+		if peak := r.Usage.MemoryPeak; peak < limit/2 || peak > limit+1<<20 { // charges come in batches
 			t.Errorf("%s: a peak of %d bytes with a limit of %d", name, peak, limit)
 		}
 	}
