@@ -54,6 +54,11 @@ func bench(runs int, command string) error {
 		}
 	}
 	list := contestants(command)
+	if limited, err := limited(command); err != nil {
+		fmt.Printf("no cgroup to measure: %v\n\n", err)
+	} else {
+		list = append(list, limited)
+	}
 	times, err := interleave(runs, list)
 	if err != nil {
 		return err
@@ -98,6 +103,22 @@ func ringfence(command string) func() error {
 		}
 		return r.Err()
 	}
+}
+
+// limited is a run whose limits take a cgroup.
+func limited(command string) (contestant, error) {
+	spec := sandbox.Spec{
+		Args: []string{"/command"}, Mounts: []sandbox.Mount{{Source: command, Target: "/command"}},
+		Limits: sandbox.Limits{MemoryMax: 64 << 20, PidsMax: 16, CPUMax: 1}, Cgroup: sandbox.CgroupOptions{MoveCaller: true},
+	}
+	run := func() error {
+		r, err := sandbox.Run(context.Background(), spec)
+		if err != nil {
+			return err
+		}
+		return r.Err()
+	}
+	return contestant{"ringfence, limits by a cgroup", run}, run()
 }
 
 func contestants(command string) []contestant {
