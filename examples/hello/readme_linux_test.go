@@ -74,6 +74,30 @@ func Example_limits() {
 	// true
 }
 
+func Example_cgroup() {
+	ctx := context.Background()
+	err := func() error {
+		result, err := sandbox.Run(ctx, sandbox.Spec{
+			Args: []string{"tail", "/dev/zero"}, // wants all the memory there is
+			Limits: sandbox.Limits{
+				MemoryMax: 64 << 20, // bytes, of all processes together, with files in memory; no swap
+				PidsMax:   32,       // processes and threads
+				CPUMax:    0.5,      // processors
+			},
+		})
+		var missing *sandbox.UnsupportedError
+		if errors.As(err, &missing) {
+			fmt.Println("no cgroup for", missing.Feature) // the remedy for this host is in missing.Remedy
+			return nil
+		}
+		fmt.Println(result, result.Usage.MemoryPeak <= 65<<20) // out of memory true
+		return err
+	}()
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
 func Example_errors() {
 	ctx := context.Background()
 	_, err := sandbox.Run(ctx, sandbox.Spec{Args: []string{"true"}, Dir: "tmp", Hostname: "a b"})
