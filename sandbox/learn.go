@@ -5,6 +5,7 @@ package sandbox
 import (
 	"context"
 	"runtime"
+	"slices"
 	"syscall"
 
 	"github.com/ringfence-go/ringfence/seccomp"
@@ -16,7 +17,7 @@ import (
 //
 // A program does not make the same calls in every run: give it work that shows all it can do, or use a
 // seccomp.Learner with a Supervisor over several runs. The policy is not nil if and only if the Result is
-// not; a Spec with a Supervisor of its own is a *SpecError.
+// not; a Spec with a Supervisor of its own, or a policy that notifies, is a *SpecError.
 func Learn(ctx context.Context, spec Spec) (*seccomp.Policy, *Result, error) {
 	if spec.Supervisor != nil {
 		return nil, nil, &SpecError{Field: "Supervisor", Reason: "set, but Learn answers the calls"}
@@ -24,6 +25,9 @@ func Learn(ctx context.Context, spec Spec) (*seccomp.Policy, *Result, error) {
 	base := spec.Seccomp
 	if base == nil {
 		base = seccomp.Default()
+	}
+	if slices.Contains(actions(base), seccomp.Notify) {
+		return nil, nil, &SpecError{Field: "Seccomp", Reason: "it notifies, but Learn answers the calls"}
 	}
 	learner, err := seccomp.NewLearner(base, runtime.GOARCH, startingCalls...)
 	if err != nil {
