@@ -105,14 +105,14 @@ func (f *finder) managed(ctx context.Context, w Way) (*Tree, error) {
 // open takes possession of a subtree. If it cannot be, what was done to it is undone.
 func (f *finder) open(ctx context.Context, c choice, u *unit) (*Tree, error) {
 	t := &Tree{way: c.way, unit: u, own: f.own, have: c.have, chain: c.chain}
-	if err := t.take(ctx, c); err != nil {
+	if err := t.possess(ctx, c); err != nil {
 		t.abandon()
 		return nil, err
 	}
 	return t, nil
 }
 
-func (t *Tree) take(ctx context.Context, c choice) error {
+func (t *Tree) possess(ctx context.Context, c choice) error {
 	if c.mkdir {
 		if err := os.Mkdir(c.dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 			return &Error{Op: "make a cgroup", Path: c.dir, Err: errors.Unwrap(err)}
@@ -166,7 +166,7 @@ func (t *Tree) moveCaller() error {
 	return nil
 }
 
-// abandon undoes what take did.
+// abandon undoes what possess did.
 func (t *Tree) abandon() {
 	if t.caller != nil {
 		_ = t.dir.addProcess(os.Getpid()) // as long as no controller is enabled

@@ -34,10 +34,7 @@ func (t *Tree) New(ctx context.Context, limits Limits) (*Leaf, error) {
 			return nil, &Error{Op: "set " + s.File, Path: t.dir.path, Err: &MissingError{[]Controller{s.Controller}}}
 		}
 	}
-	if t.isClosed() {
-		return nil, &Error{Op: "make a cgroup", Path: t.dir.path, Err: ErrRemoved}
-	}
-	d, err := t.dir.create(leafPrefix)
+	d, err := t.take()
 	if err != nil {
 		return nil, err
 	}
@@ -53,10 +50,48 @@ func (t *Tree) New(ctx context.Context, limits Limits) (*Leaf, error) {
 	return l, nil
 }
 
-func (t *Tree) isClosed() bool {
+// Ahead makes the cgroup that the next New will take, if there is none yet. Making one is most of what New
+// costs; whoever waits for a sandbox anyway can do it meanwhile. Close removes it; that of a caller that
+// ends without Close is removed at the next start of one.
+func (t *Tree) Ahead(ctx context.Context) error {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.closed
+	done := t.closed || t.spare != nil
+	t.mu.Unlock()
+	if done {
+		return nil
+	}
+	d, err := t.dir.create(leafPrefix)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	if !t.closed && t.spare == nil {
+		t.spare, d = d, nil
+	}
+	t.mu.Unlock()
+	if d == nil {
+		return nil
+	}
+	defer d.close()
+	return t.dir.discard(ctx, d)
+}
+
+// take returns the cgroup that was made ahead, or makes one.
+func (t *Tree) take() (*dir, error) {
+	t.mu.Lock()
+	d, closed := t.spare, t.closed
+	t.spare = nil
+	t.mu.Unlock()
+	if closed {
+		return nil, &Error{Op: "make a cgroup", Path: t.dir.path, Err: ErrRemoved}
+	}
+	if d != nil && d.has("cgroup.procs") {
+		return d, nil
+	}
+	if d != nil { // somebody removed it
+		d.close()
+	}
+	return t.dir.create(leafPrefix)
 }
 
 func (t *Tree) add(l *Leaf) error {

@@ -28,6 +28,7 @@ type Tree struct {
 	mu     sync.Mutex
 	have   []Controller
 	leaves map[*Leaf]bool
+	spare  *dir // for the next leaf; nil is none
 	closed bool
 }
 
@@ -166,6 +167,8 @@ func (t *Tree) Close(ctx context.Context) error {
 		return nil
 	}
 	t.closed = true
+	spare := t.spare
+	t.spare = nil
 	var leaves []*Leaf
 	for l := range t.leaves {
 		leaves = append(leaves, l)
@@ -174,6 +177,10 @@ func (t *Tree) Close(ctx context.Context) error {
 	var failed []error
 	for _, l := range leaves {
 		failed = append(failed, l.Remove(ctx))
+	}
+	if spare != nil {
+		failed = append(failed, t.dir.discard(ctx, spare))
+		spare.close()
 	}
 	if t.unit != nil {
 		failed = append(failed, t.unit.stop(ctx))
