@@ -33,21 +33,16 @@ func (c *cache) rootDisk(ctx context.Context) (string, error) {
 			return err
 		}
 		fmt.Fprintln(os.Stderr, "vm: make the disk with systemd, which takes a minute")
-		dir := filepath.Dir(tmp)
-		hook := filepath.Join(dir, "rootfs.sh")
-		if err := os.WriteFile(hook, script, 0o755); err != nil {
+		tarball := filepath.Join(filepath.Dir(tmp), "root.tar")
+		if err := c.bootstrap(ctx, tarball); err != nil {
 			return err
 		}
-		tarball := filepath.Join(dir, "root.tar")
-		if err := c.bootstrap(ctx, hook, tarball); err != nil {
-			return err
-		}
-		return makeDisk(ctx, tarball, tmp)
+		return makeDisk(ctx, tarball, string(script), tmp)
 	})
 }
 
 // bootstrap makes an archive of a root file system from packages.
-func (c *cache) bootstrap(ctx context.Context, hook, tarball string) error {
+func (c *cache) bootstrap(ctx context.Context, tarball string) error {
 	sources, err := c.mirrors.sourceLines(bookworm, "")
 	if err != nil {
 		return err
@@ -60,28 +55,28 @@ func (c *cache) bootstrap(ctx context.Context, hook, tarball string) error {
 		"--dpkgopt=path-exclude=/usr/share/locale/*",
 		// Java's packages link manual pages into a folder that is left out above.
 		`--essential-hook=mkdir -p "$1/usr/share/man/man1"`,
-		"--customize-hook=" + shellQuote(hook) + ` "$1"`,
 		"bookworm", tarball,
 	}
 	return runQuiet(ctx, "mmdebstrap", append(args, sources...)...)
 }
 
-// makeDisk unpacks an archive and makes an ext4 of it. For a user who is not root, fakeroot(1) remembers
-// whom the files belong to in between. Devices are the machine's own affair.
-func makeDisk(ctx context.Context, tarball, path string) error {
+// makeDisk unpacks an archive, runs a script on it and makes an ext4 of it. For a user who is not root,
+// fakeroot(1) remembers whom the files belong to in between. Devices are the machine's own affair.
+func makeDisk(ctx context.Context, tarball, script, path string) error {
 	dir := filepath.Join(filepath.Dir(path), "root")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	const script = `set -e
+	const steps = `set -e
 tar -x -f "$1" -C "$2" --exclude='./dev/*'
-"$0" -q -t ext4 -O ^has_journal -d "$2" "$3" ` + rootSize
-	mke2fs := tool("mke2fs")
-	if os.Geteuid() == 0 {
-		return runQuiet(ctx, "sh", "-c", script, mke2fs, tarball, dir, path)
+sh -c "$3" rootfs.sh "$2"
+"$0" -q -t ext4 -O ^has_journal -d "$2" "$4" ` + rootSize
+	args := []string{"sh", "-c", steps, tool("mke2fs"), tarball, dir, script, path}
+	if os.Geteuid() != 0 {
+		if err := install(ctx, "fakeroot"); err != nil {
+			return err
+		}
+		args = append([]string{"fakeroot"}, args...)
 	}
-	if err := install(ctx, "fakeroot"); err != nil {
-		return err
-	}
-	return runQuiet(ctx, "fakeroot", "sh", "-c", script, mke2fs, tarball, dir, path)
+	return runQuiet(ctx, args[0], args[1:]...)
 }

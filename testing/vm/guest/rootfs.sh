@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs on the host, when mmdebstrap has unpacked everything below $1: what makes it the machine with
-# systemd. Nothing here is needed of the host's own accounts.
+# Runs on the host, on the root file system below $1: what makes it the machine with systemd. Nothing here
+# needs the host's own accounts.
 set -e
 cd "$1"
 echo vm >etc/hostname
