@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -31,6 +32,7 @@ func init() {
 		"children":  children,
 		"killchild": killChild,
 		"openmany":  openMany,
+		"loop":      loop,
 	})
 }
 
@@ -241,6 +243,17 @@ func childVictim(do string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{Path, do}
 	return cmd
+}
+
+// loop makes getppid many times, and tells how long that took: "count".
+func loop(arg string) (string, error) {
+	began := time.Now()
+	for range number(arg) {
+		if _, _, errno := unix.Syscall(unix.SYS_GETPPID, 0, 0, 0); errno != 0 {
+			return "", errno
+		}
+	}
+	return time.Since(began).String(), nil
 }
 
 // openMany opens a file many times from several threads, and tells what was in it: "count,path".
