@@ -65,7 +65,11 @@ func (c *compilation) compileDescriptors(b *plan.Builder) {
 func (c *compilation) compileExec(b *plan.Builder) {
 	argv, env := kernel.Strings(c.argv), kernel.Strings(c.env)
 	for i, p := range c.candidates {
-		op := b.Call("execute "+p, kernel.Execve(p, argv, env))
+		call := kernel.Execve(p, argv, env)
+		if c.filter.once {
+			call = kernel.ExecveFrom(p, argv, env)
+		}
+		op := b.Call("execute "+p, call)
 		if i < len(c.candidates)-1 {
 			op.Tolerates("execvp(3) goes on", unix.ENOENT, unix.ENOTDIR, unix.EACCES)
 		}

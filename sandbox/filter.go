@@ -29,6 +29,8 @@ const (
 type filter struct {
 	raw   []byte
 	heard hearer
+	// once says that the filter allows execve of a path at a low address alone (seccomp.ExecWindow).
+	once bool
 	// policy is what the Spec says, where a kill is one; byCaller only.
 	policy *seccomp.Policy
 }
@@ -87,13 +89,17 @@ func compileFilter(p *seccomp.Policy, arch string, listens, supervised bool) (fi
 	}
 	// What the process does between the filter and the command. Ended there, it would look like an end
 	// of the command; asked there, nobody could answer yet.
+	stops := func(name string, addr uint64) bool {
+		call, err := seccomp.Call(arch, name, addr)
+		a := compiled.Eval(call)
+		return err == nil && (kills(a) || a == seccomp.Trap || a == seccomp.Notify)
+	}
 	for _, name := range startingCalls {
-		call, err := seccomp.Call(arch, name, image.DataAddr)
-		if err != nil {
-			continue // of a policy for no architecture of ours
-		}
-		switch a := compiled.Eval(call); {
-		case kills(a), a == seccomp.Trap, a == seccomp.Notify:
+		switch {
+		case !stops(name, image.DataAddr):
+		case name == "execve" && !stops(name, image.LowAddr):
+			f.once = true
+		default:
 			return filter{}, fmt.Errorf("it ends the process or notifies at %s, by which the command is started or its failure told", name)
 		}
 	}

@@ -71,3 +71,29 @@ func TestSpecWithItsOwnPolicy(t *testing.T) {
 		}
 	}
 }
+
+// Under Strict with a window the command is executed, and nothing after it.
+func TestStrictPolicyAllowsOneExecve(t *testing.T) {
+	once := func(s *Spec) { s.Seccomp = seccomp.Strict(seccomp.StrictOptions{Exec: seccomp.LaunchWindow}) }
+	if r := runScript(t, "echo once", once); r.Ended != Exited || r.ExitCode != 0 {
+		t.Errorf("the first: %v", r)
+	}
+	if r := runScript(t, "exec true", once); r.Ended != Forbidden || r.Syscall != "execve" {
+		t.Errorf("the second: %v, want execve forbidden", r)
+	}
+	many := func(s *Spec) { s.Seccomp = seccomp.Strict(seccomp.StrictOptions{}) }
+	if r := runScript(t, "exec true", many); r.Ended != Exited || r.ExitCode != 0 {
+		t.Errorf("without the window: %v: this proves nothing", r)
+	}
+	// PATH is searched from there, too.
+	r, err := Run(context.Background(), Spec{Args: []string{"no-such-command"}, Seccomp: seccomp.Strict(seccomp.StrictOptions{Exec: seccomp.LaunchWindow})})
+	if r != nil || !errors.Is(err, ErrNotFound) {
+		t.Errorf("%v, %v, want %v", r, err, ErrNotFound)
+	}
+	spec := Spec{Args: []string{"true"}, Limits: Limits{Rlimits: []Rlimit{{Type: "RLIMIT_STACK", Soft: 1, Hard: RlimInfinity}}}}
+	once(&spec)
+	var fault *SpecError
+	if _, err := Compile(spec, nil); !errors.As(err, &fault) || fault.Field != "Limits.Rlimits[0].Hard" {
+		t.Errorf("a stack without bounds: %v", err)
+	}
+}

@@ -104,7 +104,8 @@ func goldenSpecs(own idmap.Map) map[string]Spec {
 			s.Limits.CPUTime = time.Second
 			s.Limits.Rlimits = []Rlimit{{Type: "RLIMIT_NOFILE", Soft: 64, Hard: 128}, {Type: "RLIMIT_CORE", Soft: 0, Hard: RlimInfinity}}
 		}),
-		"cgroup": with(func(s *Spec) { s.Limits.MemoryMax, s.Limits.PidsMax = 64<<20, 10 }),
+		"cgroup":     with(func(s *Spec) { s.Limits.MemoryMax, s.Limits.PidsMax = 64<<20, 10 }),
+		"one-execve": with(func(s *Spec) { s.Seccomp = seccomp.Strict(seccomp.StrictOptions{Exec: seccomp.LaunchWindow}) }),
 		"supervisor": with(func(s *Spec) {
 			s.Seccomp = &seccomp.Policy{Default: seccomp.Allow, Rules: []seccomp.Rule{{Names: []string{"mkdirat"}, Action: seccomp.Notify}}}
 			s.Supervisor = func(context.Context, *Notification) Answer { return Answer{} }
@@ -273,6 +274,7 @@ var reasons = []struct{ label, test string }{
 	{`start PID 2 for the command|start a session`, "TestCommandIsNeverPID1AndLeadsItsSession"},
 	{`leave the command's descriptors to it`, "TestGrandchildThatHoldsAPipeDoesNotHoldWaitUp"},
 	{`close what is done with`, "TestExtraFilesKeepTheirNumbersAndHolesStayClosed"},
+	{`keep low addresses free|bound the stack`, "TestStrictPolicyAllowsOneExecve"},
 	{`write no core file`, "TestCoreFilesAreOff"},
 	{`set RLIMIT_[A-Z]+`, "TestResultSaysWhatHeldTheCommand"},
 	{`change directory to .*`, "TestDirCannotBeADescriptorOfTheCaller"},

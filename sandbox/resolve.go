@@ -221,7 +221,9 @@ func (r *resolved) resolveFilters(spec *Spec, host *Host) error {
 	r.initFilter = own.raw
 	switch {
 	case spec.Seccomp != nil:
-		r.filter, err = commandFilter(spec, arch, !host.listened)
+		if r.filter, err = commandFilter(spec, arch, !host.listened); err == nil && r.filter.once {
+			err = r.checkStack(spec)
+		}
 	case spec.Supervisor != nil:
 		err = &SpecError{Field: "Supervisor", Reason: "set, but the default policy notifies of no call"}
 	case host.listened:
@@ -230,6 +232,16 @@ func (r *resolved) resolveFilters(spec *Spec, host *Host) error {
 		r.filter, err = defaultFilters.of(arch)
 	}
 	return err
+}
+
+// checkStack refuses a stack that could grow down to where the path of the command was.
+func (r *resolved) checkStack(spec *Spec) error {
+	for i, l := range spec.Limits.Rlimits {
+		if l.Type == "RLIMIT_STACK" && l.Hard > maxStackOnce {
+			return &SpecError{Field: fmt.Sprintf("Limits.Rlimits[%d].Hard", i), Reason: "the policy allows one execve, for which the stack must be less than 64 GiB"}
+		}
+	}
+	return nil
 }
 
 // resolveEnforced completes the list of what holds the command.

@@ -14,7 +14,7 @@ import (
 const (
 	ehdrSize = 64 // Elf64_Ehdr
 	phdrSize = 56 // Elf64_Phdr
-	phdrs    = 3
+	phdrs    = 4
 	// codeOffset is where the interpreter stands, in the file and behind textAddr: the text segment
 	// is mapped from the start of the file, with the headers in it.
 	codeOffset = (ehdrSize + phdrs*phdrSize + 15) &^ 15
@@ -29,23 +29,31 @@ func Build(p *plan.Program) ([]byte, error) {
 	if codeOffset+len(code) > dataOffset {
 		return nil, fmt.Errorf("image: an interpreter of %d bytes does not fit; this is our bug", len(code))
 	}
-	file, err := dataSegment(p, textAddr+codeOffset+uint64(handler))
+	file, low, err := dataSegment(p, textAddr+codeOffset+uint64(handler))
 	if err != nil {
 		return nil, err
 	}
-	copy(file, headers(p.Arch, codeOffset+len(code), len(file)-dataOffset))
+	data, lowOffset := len(file)-dataOffset, 0
+	if len(low) > 0 {
+		lowOffset = (len(file) + maxPage - 1) &^ (maxPage - 1)
+		file = append(append(file, make([]byte, lowOffset-len(file))...), low...)
+	}
+	copy(file, headers(p.Arch, codeOffset+len(code), data, lowOffset, len(low)))
 	copy(file[codeOffset:], code)
 	return file, nil
 }
 
-// headers returns the ELF header and the program headers: one executable segment, one for data, and a
-// stack that is not executable (elf(5)).
-func headers(arch kernel.Arch, textSize, dataSize int) []byte {
+// maxPage is the largest page of either architecture. The places of a segment in the file and in memory are
+// congruent to it.
+const maxPage = 0x10000
+
+// headers returns the ELF header and the program headers: what is low, if anything, one executable segment, one
+// for data, and a stack that is not executable (elf(5)).
+func headers(arch kernel.Arch, textSize, dataSize, lowOffset, lowSize int) []byte {
 	machine := elf.EM_X86_64
 	if arch == kernel.ARM64 {
 		machine = elf.EM_AARCH64
 	}
-	const page = 0x10000 // the largest page of either architecture
 	var b bytes.Buffer
 	put := func(v any) {
 		// Writing fixed-size values to memory cannot fail.
@@ -59,13 +67,21 @@ func headers(arch kernel.Arch, textSize, dataSize int) []byte {
 		Entry:   textAddr + codeOffset,
 		Phoff:   ehdrSize, Ehsize: ehdrSize, Phentsize: phdrSize, Phnum: phdrs,
 	})
+	low := elf.Prog64{Type: uint32(elf.PT_NULL)}
+	if lowSize > 0 {
+		low = elf.Prog64{
+			Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R), Off: uint64(lowOffset), Vaddr: lowAddr, Paddr: lowAddr,
+			Filesz: uint64(lowSize), Memsz: uint64(lowSize), Align: maxPage,
+		}
+	}
+	put(low)
 	put(elf.Prog64{
 		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Vaddr: textAddr, Paddr: textAddr,
-		Filesz: uint64(textSize), Memsz: uint64(textSize), Align: page,
+		Filesz: uint64(textSize), Memsz: uint64(textSize), Align: maxPage,
 	})
 	put(elf.Prog64{
 		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_W), Off: dataOffset, Vaddr: dataAddr, Paddr: dataAddr,
-		Filesz: uint64(dataSize), Memsz: uint64(dataSize), Align: page,
+		Filesz: uint64(dataSize), Memsz: uint64(dataSize), Align: maxPage,
 	})
 	put(elf.Prog64{Type: uint32(elf.PT_GNU_STACK), Flags: uint32(elf.PF_R | elf.PF_W), Align: 16})
 	return b.Bytes()

@@ -68,6 +68,7 @@ func TestImageIsAStaticExecutable(t *testing.T) {
 			if p.Flags&elf.PF_X != 0 {
 				t.Error("the stack can be executed")
 			}
+		case elf.PT_NULL: // nothing is low
 		default:
 			t.Errorf("segment %+v", p.ProgHeader)
 		}
@@ -256,5 +257,36 @@ func TestSixArgumentsArePassed(t *testing.T) {
 	)
 	if got := run(t, p); got.exit != 0 || got.out != input {
 		t.Errorf("%s", got)
+	}
+}
+
+// What is low has a segment of its own, below the text, and arguments point there.
+func TestLowMemoryHasItsPlace(t *testing.T) {
+	const path = "/bin/x"
+	ops := []*plan.Op{
+		op(kernel.ExecveFrom(path, kernel.Strings([]string{"x"}), kernel.Strings(nil))),
+		op(kernel.ExecveFrom("/y", kernel.Strings([]string{"x"}), kernel.Strings(nil))),
+	}
+	image := build(t, program(ops...))
+	f, err := elf.NewFile(bytes.NewReader(image))
+	if err != nil {
+		t.Fatal(err)
+	}
+	low := f.Progs[0]
+	contents := make([]byte, low.Filesz)
+	if _, err := low.ReadAt(contents, 0); err != nil {
+		t.Fatal(err)
+	}
+	if low.Type != elf.PT_LOAD || low.Vaddr != lowAddr || low.Flags != elf.PF_R || low.Vaddr%low.Align != low.Off%low.Align || string(contents) != path+"\x00/y\x00" {
+		t.Errorf("segment %+v holds %q", low.ProgHeader, contents)
+	}
+	for i, want := range []uint64{lowAddr, lowAddr + uint64(len(path)) + 1} {
+		if got := binary.LittleEndian.Uint64(image[opOffset(i)+opArgs:]); got != want {
+			t.Errorf("argument %d points to %#x, want %#x", i, got, want)
+		}
+	}
+	big := &plan.Op{Label: "x", Call: kernel.ExecveFrom(strings.Repeat("x", textAddr), kernel.Strings(nil), kernel.Strings(nil))}
+	if _, err := Build(program(big)); err == nil {
+		t.Error("more than there is room for is placed")
 	}
 }

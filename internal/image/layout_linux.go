@@ -15,6 +15,9 @@ import (
 // The data segment begins at dataAddr with a header, then the ops, then the memory that they point to.
 // The assembly reads these constants through go_asm.h, so that layout and interpreter cannot disagree.
 const (
+	// lowAddr is where kernel.Memory that is Low lies: the lowest address that may be mapped, with the usual
+	// vm.mmap_min_addr. It ends where the text begins.
+	lowAddr  = 0x10000
 	textAddr = 0x400000
 	// dataOffset is where the data segment stands in the file. The address is congruent to it for
 	// pages of up to 64 KiB, as arm64 may have, and needs no padding up to such a page.
@@ -49,8 +52,11 @@ const (
 )
 
 // DataAddr is where the data segment is in memory: what the arguments of the program's calls point to
-// is there and above.
-const DataAddr = dataAddr
+// is there and above, but for what is Low, which is at LowAddr and above.
+const (
+	DataAddr = dataAddr
+	LowAddr  = lowAddr
+)
 
 // MaxOps is the largest number of ops of a program: an index has 16 bits.
 const MaxOps = plan.MaxOps
@@ -67,6 +73,7 @@ type layout struct {
 	arch    kernel.Arch
 	handler uint64 // the address of the signal handler
 	file    []byte // up to dataOffset still empty
+	low     []byte // what goes to lowAddr
 	*tables
 	depth int   // of place
 	err   error // the first of place
@@ -89,11 +96,11 @@ func (t *tables) release() {
 	tablePool.Put(t)
 }
 
-// dataSegment encodes p behind the dataOffset bytes of the file that it returns. It establishes that
+// dataSegment encodes p behind the dataOffset bytes of the file that it returns, and what is Low apart. It establishes that
 // every pointer in it points into the segment or at the handler.
-func dataSegment(p *plan.Program, handler uint64) ([]byte, error) {
+func dataSegment(p *plan.Program, handler uint64) (file, low []byte, err error) {
 	if len(p.Ops) > MaxOps {
-		return nil, fmt.Errorf("image: %d steps, at most %d are possible", len(p.Ops), MaxOps)
+		return nil, nil, fmt.Errorf("image: %d steps, at most %d are possible", len(p.Ops), MaxOps)
 	}
 	const memory = 24 << 10 // about what the ops of a zero Spec point to
 	l := &layout{
@@ -105,7 +112,7 @@ func dataSegment(p *plan.Program, handler uint64) ([]byte, error) {
 	binary.LittleEndian.PutUint64(l.file[dataOffset+headerLifeline:], uint64(p.Lifeline))
 	for i, op := range p.Ops {
 		if op == nil {
-			return nil, fmt.Errorf("image: there is no step %d", i)
+			return nil, nil, fmt.Errorf("image: there is no step %d", i)
 		}
 		err := l.putOp(i, op)
 		if err == nil && op.Kind == plan.Fork && (op.Child <= i || op.Child >= len(p.Ops)) {
@@ -115,10 +122,10 @@ func dataSegment(p *plan.Program, handler uint64) ([]byte, error) {
 			err = fmt.Errorf("more than %d bytes", maxFile)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("image: step %d, %s: %w", i, op.Label, err)
+			return nil, nil, fmt.Errorf("image: step %d, %s: %w", i, op.Label, err)
 		}
 	}
-	return l.file, nil
+	return l.file, l.low, nil
 }
 
 // opOffset returns where op i stands in the file.
@@ -217,6 +224,9 @@ func (l *layout) place(m *kernel.Memory) uint64 {
 	if addr, ok := l.at[m]; ok {
 		return addr
 	}
+	if m.Low {
+		return l.placeLow(m)
+	}
 	const align = 8
 	for len(l.file)%align != 0 {
 		l.file = append(l.file, 0)
@@ -232,6 +242,16 @@ func (l *layout) place(m *kernel.Memory) uint64 {
 	if len(m.Refs) > 0 {
 		l.putRefs(m, offset)
 	}
+	return addr
+}
+
+func (l *layout) placeLow(m *kernel.Memory) uint64 {
+	if len(m.Bytes) > 0 || lowAddr+len(l.low)+len(m.Text) >= textAddr {
+		l.err = fmt.Errorf("%d bytes at a low address", len(l.low)+len(m.Bytes)+len(m.Text))
+	}
+	addr := uint64(lowAddr + len(l.low))
+	l.at[m] = addr
+	l.low = append(append(l.low, m.Text...), 0)
 	return addr
 }
 

@@ -31,6 +31,9 @@ type Memory struct {
 	Text  string // not empty: the contents are this, with a NUL behind it, and Bytes is empty
 	Bytes []byte // the contents at the start; the kernel may write to them
 	Refs  []Ref  // the pointers among them
+	// Low puts it at an address that programs are not given by the kernel. It holds no pointers, and nobody
+	// writes to it.
+	Low bool
 }
 
 // Ref is a pointer at Offset in a Memory.

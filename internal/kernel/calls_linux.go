@@ -321,6 +321,22 @@ func Execve(path string, argv, env *Memory) Call {
 	return Call{Name: "execve", Base: unix.AT_FDCWD, Path: path, Args: []Arg{text(path), {Mem: argv, Show: showVector}, {Mem: env, Show: showEnv}}}
 }
 
+// ExecveFrom is Execve with the path at a low address.
+func ExecveFrom(path string, argv, env *Memory) Call {
+	c := Execve(path, argv, env)
+	c.Args[0].Mem = &Memory{Text: path, Low: true}
+	return c
+}
+
+// Personality sets how the kernel runs the process and what it executes.
+func Personality(persona int64, name string) Call {
+	return Call{Name: "personality", Args: []Arg{named(persona, name)}}
+}
+
+// AddrCompatLayout is ADDR_COMPAT_LAYOUT of linux/personality.h: free addresses are looked for from the
+// bottom of the address space, as it was once, a third or a quarter up.
+const AddrCompatLayout = 0x0200000
+
 // Strings returns the memory of a list of strings as execve(2) takes it.
 func Strings(list []string) *Memory { return vector(list) }
 

@@ -53,6 +53,7 @@ const (
 	RuleCore         Rule = "the size of core files is bounded"
 	RuleCapabilities Rule = "the command has no capability when it is executed, nor PID 1 when it waits"
 	RuleFilter       Rule = "the command's filter is loaded, and nothing but execve comes after it"
+	RuleLow          Rule = "a path at a low address stays the only thing there: free addresses are looked for above, the stack is bounded"
 	RuleExec         Rule = "the last execve tolerates nothing"
 	RulePayload      Rule = "the command gets its own descriptors, PID 1 keeps none of them, and the report is closed on exec"
 	RuleListener     Rule = "PID 1 shares the command's descriptors until the exec to have the listener, and nothing else of it"
@@ -170,8 +171,10 @@ const (
 	didFork
 	didTell // the caller of what was forked
 	didExec
-	didKill    // all that was left
-	didAbove   // looked for what is above the root
+	didKill   // all that was left
+	didAbove  // looked for what is above the root
+	didLayout // of addresses
+	didStack
 	didBlock   // every signal
 	didWitness // started it
 	didHand    // the listener to the caller

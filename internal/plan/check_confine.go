@@ -35,9 +35,19 @@ func (c *checker) confine() *Fault {
 		if c.value(0) != 0 || c.bytes(2, 16) == nil || c.process != Command {
 			return c.fault(RuleCall, "the limits are not the command's")
 		}
-		if c.value(1) == unix.RLIMIT_CORE {
+		switch c.value(1) {
+		case unix.RLIMIT_CORE:
 			c.done |= didCore
+		case unix.RLIMIT_STACK:
+			if binary.LittleEndian.Uint64(c.bytes(2, 16)[8:]) < maxStack {
+				c.done |= didStack
+			}
 		}
+	case "personality":
+		if c.process != Command || c.value(0) != kernel.AddrCompatLayout || !c.op.Any {
+			return c.fault(RuleCall, "personality(%#x)", c.value(0))
+		}
+		c.done |= didLayout
 	case "setsid":
 		if c.op.Want != commandPID || c.process != Command {
 			return c.fault(RuleResult, "it is not PID 2")
@@ -61,6 +71,9 @@ func (c *checker) confine() *Fault {
 	}
 	return nil
 }
+
+// maxStack is more than a stack may be for what is Low: mmap looks for free addresses from far below.
+const maxStack = 64 << 30
 
 // sigprocmask lets every signal through; or PID 1 blocks the one that it handles, so that its witness does not.
 // It blocks no other: to a blocked signal the kernel does not apply that PID 1 is spared (sig_ignored in

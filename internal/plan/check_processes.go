@@ -132,6 +132,9 @@ func (c *checker) execve() *Fault {
 	case !c.ended && last && (c.i == len(c.p.Ops)-1 || len(c.children) > 0 && c.children[0].at == c.i+1):
 		return c.fault(RuleExec, "it tolerates %v", c.op.Tolerate)
 	}
+	if c.op.Call.Args[0].Mem.Low && !c.has(didLayout|didStack) {
+		return c.fault(RuleLow, "they are the caller's")
+	}
 	if c.has(didExec) {
 		return nil // nothing has changed since the first
 	}

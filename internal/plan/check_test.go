@@ -242,6 +242,7 @@ var breaks = []breach{
 	{RuleFilter, "no filter", without("command seccomp")},
 	{RuleFilter, "a call after the filter", move("command capset", "command seccomp")},
 	{RuleFilter, "two filters", after("command seccomp", kernel.Seccomp(make([]byte, 8)))},
+	{RuleLow, "a low path without more", with("exec 1", func(op *Op) { op.Call.Args[0].Mem.Low = true })},
 	{RuleExec, "the last execve tolerates", func(p *Program) {
 		op := p.Ops[find(p, "exec 2")]
 		op.Tolerate, op.Reason = []unix.Errno{unix.ENOENT}, "why not"
