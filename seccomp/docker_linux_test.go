@@ -5,8 +5,11 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	docker "github.com/moby/profiles/seccomp"
+
+	"github.com/ringfence-go/ringfence/testing/sandboxtest"
 )
 
 func dockerProfile(t testing.TB, host OCIHost) *Profile {
@@ -31,6 +34,23 @@ func TestDockerProfileSize(t *testing.T) {
 		t.Errorf("for %v", all.Archs())
 	}
 	golden(t, "docker.amd64.txt", f.Explain())
+}
+
+// The best of many, since other programs run as well. The race detector makes it several times slower.
+func TestDockerProfileIsCompiledInNoTime(t *testing.T) {
+	p, limit := dockerProfile(t, linux61).Policy, sandboxtest.Slow(300*time.Microsecond)
+	if raceDetector {
+		limit *= 20
+	}
+	best := time.Hour
+	for range 200 {
+		began := time.Now()
+		compileWithPure(t, p, "amd64")
+		best = min(best, time.Since(began))
+	}
+	if best >= limit {
+		t.Errorf("%v, want less than %v", best, limit)
+	}
 }
 
 // meanSteps is how many instructions a call of amd64 costs on average over the numbers 0 to 449.

@@ -1,11 +1,27 @@
 package seccomp
 
 import (
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
+
+// namesFields checks that every fault of a bad input says where it is, unless it is one of size.
+func namesFields(t *testing.T, err error) {
+	t.Helper()
+	var large *TooLargeError
+	if errors.As(err, &large) {
+		return
+	}
+	for _, field := range fields(err) {
+		if field == "" || strings.HasPrefix(field, "not a PolicyError") {
+			t.Fatalf("no field: %v", err)
+		}
+	}
+}
 
 func FuzzOCI(f *testing.F) {
 	text, err := (&Profile{Policy: &Policy{Default: Errno(1), Rules: []Rule{
@@ -22,10 +38,12 @@ func FuzzOCI(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		pr, err := ReadOCI(text, linux61)
 		if err != nil {
+			namesFields(t, err)
 			return
 		}
 		filter, err := pr.Policy.Compile(pr.Archs...)
 		if err != nil {
+			namesFields(t, err)
 			return
 		}
 		agrees(t, pr.Policy, filter, pr.Archs, newInputs(rand.New(rand.NewPCG(1, 2)), pr.Policy), 200)
@@ -50,7 +68,8 @@ func FuzzPolicy(f *testing.F) {
 	f.Add([]byte("default log\nerrno(1) optional if arg0 & 0xff <= 3 and arg5 != 0\n\tread x # y\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var p, again Policy
-		if p.UnmarshalText(text) != nil {
+		if err := p.UnmarshalText(text); err != nil {
+			namesFields(t, err)
 			return
 		}
 		if err := again.UnmarshalText([]byte(p.String())); err != nil || again.String() != p.String() {
@@ -59,6 +78,7 @@ func FuzzPolicy(f *testing.F) {
 		archs := []string{"amd64", "arm"}
 		filter, err := p.Compile(archs...)
 		if err != nil {
+			namesFields(t, err)
 			return
 		}
 		_ = filter.Explain()
@@ -73,6 +93,10 @@ func FuzzRaw(f *testing.F) {
 	f.Add([]byte{0x20, 0, 0, 0, 4, 0, 0, 0, 0x87, 0, 0, 0, 0, 0, 0, 0, 0x16, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		filter, err := ReadRaw(raw)
+		var fault *FilterError
+		if err != nil && !errors.As(err, &fault) {
+			t.Fatalf("%T: %v", err, err)
+		}
 		if err != nil {
 			return
 		}

@@ -2,6 +2,7 @@ package seccomp
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -17,7 +18,7 @@ type value struct {
 }
 
 func (v value) fault(format string, args ...any) {
-	v.f.add(strings.TrimPrefix(v.path, "."), format, args...)
+	v.f.add(cmp.Or(strings.TrimPrefix(v.path, "."), "profile"), format, args...)
 }
 
 func (v value) isNull() bool { return string(v.raw) == "null" }

@@ -56,6 +56,13 @@ func compileWithPure(t testing.TB, p *Policy, archs ...string) *Filter {
 	return f
 }
 
+// A theirCompiler is a compiler other than this package's own, and the policies that it is measured with.
+type theirCompiler struct {
+	name     string
+	compile  func(testing.TB, *Policy, ...string) *Filter
+	policies []string
+}
+
 // builtins are the policies of this package, by name.
 func builtins() map[string]*Policy {
 	return map[string]*Policy{

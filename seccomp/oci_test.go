@@ -131,7 +131,7 @@ func TestOCIFaults(t *testing.T) {
 	args := func(s string) string { return rule(`"name": "read", "action": "SCMP_ACT_LOG", "args": [` + s + `]`) }
 	for _, tt := range []struct{ text, field string }{
 		{``, "profile"}, {`{`, "profile"}, {`{} x`, "profile"},
-		{`[]`, ""}, {`"x"`, ""}, {`{}`, "defaultAction"}, {`null`, "defaultAction"},
+		{`[]`, "profile"}, {`"x"`, "profile"}, {`{}`, "defaultAction"}, {`null`, "defaultAction"},
 		{`{"defaultAction": 3}`, "defaultAction"},
 		{`{"defaultAction": "ALLOW"}`, "defaultAction"},
 		{`{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 5000}`, "defaultAction"},

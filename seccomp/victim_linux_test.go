@@ -2,6 +2,7 @@ package seccomp
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -13,9 +14,12 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/testing/sandboxtest"
 )
 
 // A victim is a process that sets a filter on itself and makes calls, with the kernel as judge. The
@@ -92,6 +96,11 @@ func setFilter(raw []byte) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err
 	}
+	return loadFilter(raw)
+}
+
+// loadFilter sets a filter on the calling thread. Preconditions: no_new_privs is set, raw is not empty.
+func loadFilter(raw []byte) error {
 	prog := unix.SockFprog{Len: uint16(len(raw) / 8), Filter: (*unix.SockFilter)(unsafe.Pointer(&raw[0]))}
 	_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog)))
 	runtime.KeepAlive(raw)
@@ -112,7 +121,10 @@ func (v *victim) start(t *testing.T, dir string) (stdout string, state *os.Proce
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self)
+	// Under a filter that is wrong a program may not even get to its end.
+	ctx, cancel := context.WithTimeout(t.Context(), sandboxtest.Slow(3*time.Minute))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, self)
 	cmd.Dir = dir
 	// Under -race a process sleeps for a second when it ends, unless told not to.
 	cmd.Env = append(os.Environ(), victimVariable+"="+string(text), "GORACE=atexit_sleep_ms=0")
