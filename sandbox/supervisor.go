@@ -10,7 +10,8 @@ import (
 
 // Supervisor answers one system call for which the policy says seccomp.Notify (seccomp_unotify(2)). The
 // thread that made it waits for the answer, and the rest of the sandbox goes on: a Supervisor is called
-// by many goroutines at once. ctx ends with the sandbox, and Wait waits for every Supervisor.
+// by many goroutines at once, 64 at most; more calls wait, also those for which the policy kills. ctx is the
+// caller's and ends with the sandbox, and Wait waits for every Supervisor.
 //
 // What may be decided from what:
 //
