@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -53,7 +54,7 @@ func TestReadStringEndsAtItsBound(t *testing.T) {
 		most int
 		want string
 		err  error
-	}{{10, "xxxxxxxxx", nil}, {9, "", syscall.ENAMETOOLONG}, {0, "", syscall.ENAMETOOLONG}, {-1, "", syscall.ENAMETOOLONG}, {1 << 40, "xxxxxxxxx", nil}} {
+	}{{10, "xxxxxxxxx", nil}, {9, "", syscall.ENAMETOOLONG}, {0, "", syscall.ENAMETOOLONG}, {-1, "", syscall.ENAMETOOLONG}, {math.MaxInt, "xxxxxxxxx", nil}} {
 		n := &Notification{source: &fakeCall{reads: 100, text: text}}
 		if s, err := n.ReadString(0, test.most); s != test.want || !errors.Is(err, test.err) {
 			t.Errorf("%d bytes at most: %q, %v", test.most, s, err)
