@@ -28,6 +28,7 @@ func compile(r *resolved) *plan.Program {
 		c.compileSeal(b)
 		c.compileSystem(b)
 		c.compileConfine(b)
+		c.compileWitness(b)
 		b.Fork("start PID 2 for the command", c.commandFlags(), c.started, plan.Command, func(b *plan.Builder) {
 			c.compileSession(b)
 			c.compileLimits(b)
@@ -39,7 +40,6 @@ func compile(r *resolved) *plan.Program {
 			c.compileExec(b)
 		})
 		c.compileInitConfine(b)
-		c.compileWitness(b)
 		c.compileInitFilter(b)
 		c.compileReap(b)
 	})
@@ -65,6 +65,8 @@ type compilation struct {
 	dev      int            // descriptor of the sandbox's /dev
 	proc     int            // descriptor of the sandbox's /proc
 	listener int            // descriptor of the command's filter, if it has one
+	// Counters: the witness of refused calls says that it is ready, and PID 1 that it may begin.
+	ready, begin int
 }
 
 // stdio counts the standard streams.

@@ -66,12 +66,15 @@ func (c *compilation) compileInitConfine(b *plan.Builder) {
 		// A signal in between was lost: the kernel checks its owner's ID when it is sent.
 		b.Call("check that the caller is still alive", kernel.Read(c.lifeline, kernel.Zeroed(1))).Fails(unix.EAGAIN)
 	}
+	b.Call("drop every capability of PID 1", kernel.Capset())
+	if c.filter.heard == byWitness {
+		b.Call("wait until the witness of refused calls is ready", kernel.Read(c.ready, kernel.Zeroed(8))).Returns(8)
+	}
 	if uid, gid := c.ids.first(); c.ids.uid != uid || c.ids.gid != gid {
-		// Whoever changes an ID, of the two that share the memory, sets this to fs.suid_dumpable
+		// Whoever changes an ID, of those that share the memory, sets this to fs.suid_dumpable
 		// (commit_creds in kernel/cred.c). Until now the capabilities of PID 1 kept the command away.
 		b.Call("keep PID 1 out of the command's reach again", kernel.Prctl(unix.PR_SET_DUMPABLE, 0))
 	}
-	b.Call("drop every capability of PID 1", kernel.Capset())
 }
 
 // compileInitFilter leaves PID 1, and its witness, with nothing but the calls that they wait and report with.
@@ -81,6 +84,9 @@ func (c *compilation) compileInitFilter(b *plan.Builder) {
 		load = kernel.SeccompAll(c.initFilter)
 	}
 	b.Call("let PID 1 do nothing but wait and report", load)
+	if c.filter.heard == byWitness {
+		b.Call("let the witness of refused calls begin", kernel.Post(c.begin)).Returns(8)
+	}
 }
 
 // commandFlags is what the command shares with PID 1 until it is executed. execve(2) gives it a table of
@@ -109,21 +115,32 @@ func (c *compilation) compileCommandFilter(b *plan.Builder) {
 // would end the calling process alone, and without a word, ends everything: by somebody whom no signal of
 // the command's can stop, since it is of PID 1, and who cannot miss a call, since the kernel counts for it
 // also those that a signal interrupts.
+//
+// It is there before the command, which could else fork until there is no room for it, and turn its own run
+// into a start that failed.
 func (c *compilation) compileWitness(b *plan.Builder) {
 	if c.filter.heard != byWitness {
 		return
 	}
+	c.ready = b.Open("open a counter for the witness to be ready", kernel.Eventfd())
+	c.begin = b.Open("open a counter for the witness to begin", kernel.Eventfd())
 	// The thread has no stack for a handler, which would interrupt its waiting too. Signals without a
 	// handler do not come to PID 1, and for that may not be blocked.
 	b.Call("block the lifeline's signal for the witness of refused calls", kernel.BlockSignal(unix.SIGIO))
-	const thread = unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD
-	tid := kernel.Zeroed(plan.RecordPID + 4) // of no interest
-	b.Fork("start the witness of refused calls", thread, tid, plan.Witness, func(b *plan.Builder) {
+	listener := b.Next() // as the command will find
+	const id = 3
+	b.Thread("start the witness of refused calls", id, plan.Witness, func(b *plan.Builder) {
+		if uid, _ := c.ids.first(); c.ids.uid != uid {
+			b.Call(fmt.Sprintf("become user %d, as the command is", c.ids.uid), kernel.Setresuid(c.ids.uid))
+		}
+		b.Call("drop every capability of the witness", kernel.Capset())
+		b.Call("tell PID 1 that the witness is ready", kernel.Post(c.ready)).Returns(8)
+		b.Call("wait until the command runs", kernel.Read(c.begin, kernel.Zeroed(8))).Returns(8)
 		// What it learns goes into the record of the end, which PID 1 tells once all are dead.
-		b.Call("wait for a call that ends the sandbox", kernel.ReceiveNotification(c.listener, c.ended, plan.RecordCall)).
+		b.Call("wait for a call that ends the sandbox", kernel.ReceiveNotification(listener, c.ended, plan.RecordCall)).
 			Tolerates("a call that a signal interrupted was made all the same", unix.ENOENT)
 		// The kernel answers ENOENT also when the last process under the filter has ended.
-		b.Call("look whether any process is left", kernel.LookForHangUp(c.listener)).Keeps(c.ended, plan.RecordSeen)
+		b.Call("look whether any process is left", kernel.LookForHangUp(listener)).Keeps(c.ended, plan.RecordSeen)
 		b.Call("kill everything", kernel.KillAll()).Tolerates("PID 2 may have ended meanwhile", unix.ESRCH)
 		b.Call("end the witness", kernel.ExitThread())
 	})

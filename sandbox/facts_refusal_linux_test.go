@@ -5,6 +5,7 @@ import (
 	"context"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ringfence-go/ringfence/seccomp"
 	"github.com/ringfence-go/ringfence/testing/sandboxtest"
@@ -163,6 +164,21 @@ func TestEndThatNobodyForbade(t *testing.T) {
 			if r.Ended != want.Ended || r.ExitCode != want.ExitCode || r.Signal != want.Signal || r.Syscall != "" {
 				t.Fatalf("%s: %v", script, r)
 			}
+		}
+	}
+}
+
+// The witness needs a place in the process table, and has it before the command can take every one.
+func TestForkBombIsNoStartError(t *testing.T) {
+	t.Parallel()
+	sandboxtest.Need(t, sandboxtest.UserNamespaces())
+	for range 30 {
+		spec := Spec{Args: []string{"sh", "-c", "while :; do sleep 60 & done"}}
+		// Of the sandbox's own user namespace: Linux 5.14.
+		spec.Limits.Rlimits = []Rlimit{{Type: "RLIMIT_NPROC", Soft: 16, Hard: 16}}
+		spec.Limits.WallTime = 20 * time.Millisecond
+		if r, err := Run(t.Context(), spec); err != nil || r.Ended != TimedOut && r.Ended != Exited {
+			t.Fatalf("%v, %v, want a run", r, err)
 		}
 	}
 }

@@ -111,6 +111,31 @@ func Clone3(f CloneFlags, m *Memory, pid int) Call {
 	return Call{Name: "clone3", Args: []Arg{{Mem: args, Show: showCloneArgs}, num(int64(len(args.Bytes)))}}
 }
 
+// Clone3As is Clone3 of a thread with the given ID in its PID namespace, which takes CAP_SYS_ADMIN there.
+func Clone3As(f CloneFlags, m *Memory, at int, tid uint32) Call {
+	c := Clone3(f, m, at)
+	set := Zeroed(4)
+	set.put32(0, tid)
+	args := c.Args[0].Mem
+	args.Bytes = append(args.Bytes, make([]byte, 16)...) // CLONE_ARGS_SIZE_VER1
+	args.Refs = append(args.Refs, Ref{Offset: 64, To: set})
+	args.put64(72, 1)
+	c.Args[1] = num(int64(len(args.Bytes)))
+	return c
+}
+
+// Eventfd opens a counter on which one thread waits for another.
+func Eventfd() Call {
+	return Call{Name: "eventfd2", Args: []Arg{num(0), named(unix.EFD_CLOEXEC, "EFD_CLOEXEC")}}
+}
+
+// Post lets who waits at the counter fd go on.
+func Post(fd int) Call {
+	one := Zeroed(8)
+	one.put64(0, 1)
+	return Write(fd, one, "1")
+}
+
 func showCloneArgs(a Arg) string {
 	shown := "{flags=" + flags(a.Mem.uint64(0), []flag{
 		{unix.CLONE_NEWUSER, "CLONE_NEWUSER"}, {unix.CLONE_NEWNS, "CLONE_NEWNS"}, {unix.CLONE_NEWPID, "CLONE_NEWPID"},
@@ -123,7 +148,13 @@ func showCloneArgs(a Arg) string {
 	if a.Mem.uint64(32) != 0 {
 		shown += ", exit_signal=" + signalName(unix.Signal(a.Mem.uint64(32)))
 	}
-	return shown + ", parent_tid=&pid}"
+	shown += ", parent_tid=&pid"
+	for _, r := range a.Mem.Refs {
+		if r.Offset == 64 {
+			shown += fmt.Sprintf(", set_tid=[%d]", r.To.uint32(0))
+		}
+	}
+	return shown + "}"
 }
 
 // SendFDs sends data and descriptors over the socket fd.
@@ -250,51 +281,6 @@ func Capset() Call {
 	header.put32(0, unix.LINUX_CAPABILITY_VERSION_3)
 	return Call{Name: "capset", Args: []Arg{{Mem: header, Text: "{version=3, pid=0}"},
 		{Mem: Zeroed(24), Text: "{effective=0, permitted=0, inheritable=0}"}}}
-}
-
-// Seccomp loads a filter: instructions in the layout of struct sock_filter.
-func Seccomp(filter []byte) Call { return seccomp(filter, num(0)) }
-
-// SeccompAll loads a filter for every thread of the process.
-func SeccompAll(filter []byte) Call {
-	return seccomp(filter, named(unix.SECCOMP_FILTER_FLAG_TSYNC, "SECCOMP_FILTER_FLAG_TSYNC"))
-}
-
-// SeccompListener is Seccomp, and opens the listener of the filter (seccomp_unotify(2)), which the kernel
-// makes close on exec. If patient, only a fatal signal ends a call once it was received (Linux 5.19).
-func SeccompListener(filter []byte, patient bool) Call {
-	if patient {
-		return seccomp(filter, named(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER|unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
-			"SECCOMP_FILTER_FLAG_NEW_LISTENER|SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"))
-	}
-	return seccomp(filter, named(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, "SECCOMP_FILTER_FLAG_NEW_LISTENER"))
-}
-
-func seccomp(filter []byte, how Arg) Call {
-	prog := Zeroed(16) // struct sock_fprog
-	prog.put32(0, uint32(len(filter)/sizeofSockFilter))
-	prog.Refs = []Ref{{Offset: 8, To: &Memory{Bytes: filter}}}
-	return Call{Name: "seccomp", Args: []Arg{named(unix.SECCOMP_SET_MODE_FILTER, "SECCOMP_SET_MODE_FILTER"), how, {Mem: prog, Show: showProgram}}}
-}
-
-// SizeofNotification is the size of struct seccomp_notif (linux/seccomp.h).
-const SizeofNotification = 80
-
-// ReceiveNotification waits at the listener fd for a call, which goes to the given offset of m.
-func ReceiveNotification(fd int, m *Memory, at int) Call {
-	return Call{Name: "ioctl", Args: []Arg{num(int64(fd)), named(unix.SECCOMP_IOCTL_NOTIF_RECV, "SECCOMP_IOCTL_NOTIF_RECV"), {Mem: m, Offset: at, Text: "&call"}}}
-}
-
-const sizeofSockFilter = 8
-
-func showProgram(a Arg) string { return fmt.Sprintf("{len=%d}", a.Mem.uint32(0)) }
-
-// LookForHangUp returns 1 if fd has hung up, and 0 if not, without waiting.
-func LookForHangUp(fd int) Call {
-	m := Zeroed(8)         // struct pollfd
-	m.put32(0, uint32(fd)) // no events: a hang-up is told all the same (poll(2))
-	return Call{Name: "ppoll", Args: []Arg{{Mem: m, Text: fmt.Sprintf("[{fd=%d, events=0}]", fd)}, num(1),
-		{Mem: Zeroed(16), Text: "{0, 0}"}, null(), num(0)}}
 }
 
 // Prlimit sets a resource limit of the calling process.

@@ -108,6 +108,9 @@ func (b *Builder) Listen(label string, filter []byte, patient bool) int {
 	return b.Open(label, kernel.SeccompListener(filter, patient))
 }
 
+// Next returns the number that the next descriptor will have.
+func (b *Builder) Next() int { return b.fds.lowest() }
+
 // Close closes descriptors.
 func (b *Builder) Close(fds ...int) {
 	for _, fd := range fds {
@@ -142,11 +145,21 @@ func (b *Builder) WriteString(label string, fd int, s string) {
 // CLONE_FILES what it opens and closes is open and closed here too, which can be known only where b waits
 // for it: with CLONE_VFORK. The record takes the new process's ID.
 func (b *Builder) Fork(label string, f kernel.CloneFlags, record *kernel.Memory, process Process, child func(*Builder)) {
+	b.fork(label, kernel.Clone3(f, record, RecordPID), f, process, child)
+}
+
+// Thread is Fork of a thread with this ID, which shares everything.
+func (b *Builder) Thread(label string, tid uint32, process Process, child func(*Builder)) {
+	const f = unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD
+	b.fork(label, kernel.Clone3As(f, kernel.Zeroed(RecordPID+4), RecordPID, tid), f, process, child)
+}
+
+func (b *Builder) fork(label string, c kernel.Call, f kernel.CloneFlags, process Process, child func(*Builder)) {
 	cb := &Builder{process: process, fds: b.fds}
 	if f&unix.CLONE_FILES == 0 {
 		cb.fds = b.fds.clone()
 	}
-	op := b.Call(label, kernel.Clone3(f, record, RecordPID)).ReturnsAny()
+	op := b.Call(label, c).ReturnsAny()
 	op.Kind = Fork
 	b.forks = append(b.forks, fork{op, cb})
 	child(cb)

@@ -105,6 +105,9 @@ type checker struct {
 	puts     [64]attachment // room for put
 
 	waited int            // the op that waits for PID 2; 0 is none
+	heard  int64          // the listener, once PID 1 has forked the command; -1 is none
+	words  [2]int64       // the counters of the witness's word and of PID 1's; 0 is none
+	late   int64          // the user that PID 1 becomes after that; -1 is none
 	told   *kernel.Memory // the record of the end
 	// redumped: after it forked, PID 1 said again that it is not dumpable.
 	redumped bool
@@ -129,7 +132,7 @@ type state struct {
 	// directory; -1 is none.
 	top, under, cwd int32
 	signals         uint64 // that are reset
-	// listener is the descriptor of the command's filter: for PID 1 and its witness open, for the command
+	// listener is the descriptor of the command's filter: for PID 1 open, for the command
 	// the one that it must be; -1 is none.
 	listener int64
 	forked   []descriptor // of the command: those that it shares with PID 1
@@ -177,12 +180,15 @@ const (
 	didStack
 	didBlock   // every signal
 	didWitness // started it
+	didSetresuidAgain
+	didMeet    // PID 1 and its witness: wait for the other's word
+	didPost    // give it
 	didHand    // the listener to the caller
 	didReceive // the call for which the filter ends the sandbox
 	didPoll    // the listener, after that
 
 	// ofProcess are not handed on by a fork: what follows from them is, but each process must do its own.
-	ofProcess = didSession | didCapset | didFilter | didFork | didTell | didWitness
+	ofProcess = didSession | didCapset | didFilter | didFork | didTell | didWitness | didSetresuidAgain | didMeet | didPost
 
 	byCaller = didReadMaps | didSetresgid | didSetresuid
 	byInit   = didDenySetgroups | didUIDMap | didGIDMap
@@ -213,7 +219,7 @@ func (c *checker) program() *Fault {
 	for i := range c.fds {
 		c.fds[i] = descriptor{kind: inherited, op: -1}
 	}
-	c.put = c.puts[:0]
+	c.put, c.heard, c.late = c.puts[:0], -1, -1
 	for i, op := range c.p.Ops {
 		c.i, c.op = i, op
 		if f := c.step(); f != nil {
@@ -293,6 +299,13 @@ func (c *checker) flow() *Fault {
 	case c.ended:
 		c.state, c.ended = c.children[0].state, false
 		c.children = c.children[1:]
+		if c.process == Witness && c.heard >= 0 {
+			// It shares the table of PID 1, and waits until the listener is there.
+			for int64(len(c.fds)) <= c.heard {
+				c.fds = append(c.fds, descriptor{})
+			}
+			c.fds[c.heard] = descriptor{kind: listener, closeOnExec: true}
+		}
 	case begins:
 		return c.fault(RuleFlow, "the %s does not end before it", c.process)
 	}
@@ -312,7 +325,7 @@ func (c *checker) flow() *Fault {
 // order checks what may follow a filter, and the few calls of the witness.
 func (c *checker) order() *Fault {
 	name := c.op.Call.Name
-	if c.process == Witness && name != "ioctl" && name != "ppoll" && name != "kill" && name != "exit" {
+	if c.process == Witness && !isOfWitness(name) {
 		return c.fault(RuleWitness, "%s", name)
 	}
 	if !c.has(didFilter) {

@@ -64,6 +64,8 @@ func callOf(name string) (call, bool) {
 		return call{args: "btnN", returns: opens}, true
 	case "open_tree":
 		return call{args: "btn", returns: opens}, true
+	case "eventfd2":
+		return call{args: "nn", returns: opens}, true
 	case "fsopen":
 		return call{args: "tn", returns: opens}, true
 	case "fsmount", "socket":

@@ -88,7 +88,7 @@ func (c *checker) sigprocmask() *Fault {
 		c.done |= didSignals
 		c.done &^= didBlock
 	case 1 << (unix.SIGIO - 1):
-		if c.process != Init || !c.has(didFork) || c.listener < 0 {
+		if c.process != Init || c.has(didFork) || c.has(didFilter) {
 			return c.fault(RuleCall, "signals are blocked")
 		}
 		c.done |= didBlock
@@ -111,6 +111,9 @@ func zeros(b []byte) bool {
 // capability to.
 func (c *checker) identity(step facts) *Fault {
 	call := &c.op.Call
+	if c.process == Witness {
+		return c.witness()
+	}
 	if call.Name != "setgroups" && (c.value(0) != c.value(1) || c.value(0) != c.value(2) || c.value(0) < 0) {
 		return c.fault(RuleIdentity, "real, effective and saved ID differ")
 	}
@@ -119,6 +122,9 @@ func (c *checker) identity(step facts) *Fault {
 	if late := c.process == Init && c.has(didFork) && !c.has(didCapset); late {
 		c.done &^= didOwner | didLook | didDumpable
 		c.redumped = false
+		if call.Name == "setresuid" {
+			c.late = c.value(0)
+		}
 	} else if c.process == Stub || c.process == Init && (!c.has(didReadMaps) || c.has(didHandler)) {
 		return c.fault(RuleIdentity, "%s comes at another time", call.Name)
 	}

@@ -23,11 +23,12 @@ const allCapabilities = 1<<(unix.CAP_LAST_CAP+1) - 1
 func (c *checker) clone3() *Fault {
 	const (
 		size         = 64 // CLONE_ARGS_SIZE_VER0
+		withID       = 80 // CLONE_ARGS_SIZE_VER1
 		parentAt     = 24
 		exitSignalAt = 32
 	)
 	args := c.bytes(0, size)
-	if args == nil || c.value(1) != size || c.pointer(0, parentAt, 4) == nil {
+	if n := c.value(1); args == nil || n != size && (n != withID || c.bytes(0, withID) == nil) || c.pointer(0, parentAt, 4) == nil {
 		return c.fault(RuleMemory, "struct clone_args")
 	}
 	flags, signal := binary.LittleEndian.Uint64(args), binary.LittleEndian.Uint64(args[exitSignalAt:])
@@ -36,16 +37,18 @@ func (c *checker) clone3() *Fault {
 	switch {
 	case c.process == Stub:
 		made, f = Init, c.beforeInit(flags, signal)
+	case c.process == Init && flags&unix.CLONE_THREAD != 0:
+		made, f = Witness, c.beforeWitness(flags, signal)
 	case c.process == Init && !c.has(didFork):
 		made, f = Command, c.beforeCommand(flags, signal)
-	case c.process == Init && !c.has(didWitness):
-		made, f = Witness, c.beforeWitness(flags, signal)
 	default:
 		f = c.fault(RuleFlow, "the %s forks", c.process)
 	}
 	switch {
 	case f != nil:
 		return f
+	case c.value(1) != size && made != Witness:
+		return c.fault(RuleFlow, "the %s has a given ID", made)
 	case !zeros(args[8:24]) || !zeros(args[40:]):
 		return c.fault(RuleNamespaces, "struct clone_args holds more than flags")
 	case c.process == Stub && c.has(didFork):
@@ -61,7 +64,6 @@ func (c *checker) clone3() *Fault {
 	next.state.process = made
 	next.state.done &^= ofProcess
 	next.state.fds = append(make([]descriptor, 0, len(c.fds)+16), c.fds...)
-	c.done |= didFork
 	switch {
 	case made == Witness:
 		c.done |= didWitness
@@ -73,6 +75,12 @@ func (c *checker) clone3() *Fault {
 		if f := c.open(descriptor{kind: listener, closeOnExec: true}); f != nil {
 			return f
 		}
+	}
+	if made != Witness {
+		c.done |= didFork
+	}
+	if made == Command {
+		c.heard = c.listener
 	}
 	c.children = append(c.children, next)
 	return nil
@@ -110,9 +118,11 @@ func (c *checker) beforeCommand(flags, signal uint64) *Fault {
 		return c.fault(RuleNoNewPrivs, "they can be gained")
 	case !c.has(didDumpable):
 		return c.fault(RuleDumpable, "the command could trace it")
+	case c.has(didBlock):
+		return c.fault(RuleLifeline, "its signals are blocked")
 	}
 	for fd := range c.fds {
-		if k := c.fds[fd].kind; k != closed && k != inherited && k != resolved {
+		if k := c.fds[fd].kind; k != closed && k != inherited && k != resolved && k != counter {
 			return c.fault(RuleSetup, "descriptor %d is open", fd)
 		}
 	}
@@ -205,8 +215,8 @@ func (c *checker) wait4() *Fault {
 		return c.fault(RuleDumpable, "changing an ID has undone it")
 	case c.listener >= 0 && c.has(didWitness) == c.has(didHand):
 		return c.fault(RuleWitness, "nobody hears it, or two do")
-	case c.has(didBlock):
-		return c.fault(RuleLifeline, "its signals are blocked")
+	case c.has(didWitness) && (c.listener < 0 || c.fds[c.listener].kind != listener || !c.has(didMeet|didPost)):
+		return c.fault(RuleWitness, "there is nothing to hear, or it waits for ever")
 	}
 	for _, fd := range c.p.Payload {
 		if c.fds[fd].kind != closed {

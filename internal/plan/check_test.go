@@ -171,7 +171,7 @@ var breaks = []breach{
 	{RuleLifeline, "no owner", without("owner")},
 	{RuleLifeline, "no signals", without("async")},
 	{RuleLifeline, "the look comes first", move("look", "private")},
-	{RuleLifeline, "the lifeline is closed", after("open proc to watch", kernel.Close(sampleLifeline))},
+	{RuleLifeline, "the lifeline is closed", after("unblock the signal", kernel.Close(sampleLifeline))},
 	{RuleHostPath, "a file of the host", instead("open gid_map", kernel.Openat(unix.AT_FDCWD, "/etc/shadow", unix.O_WRONLY|unix.O_CLOEXEC, 0))},
 	{RuleHostPath, "a file of the host by openat2", instead("open usr", kernel.Openat2(unix.AT_FDCWD, "/usr", ownDir, unix.RESOLVE_NO_SYMLINKS))},
 	{RuleHostPath, "a tree by a working directory that is not the caller's", func(p *Program) {
@@ -225,8 +225,8 @@ var breaks = []breach{
 	{RuleSeal, "a writable root", without("seal")},
 	{RuleSeal, "another read-only mount", with("seal", func(op *Op) { op.Call.Args[0].Value = procFD })},
 	{RuleSetup, "what the set-up opened", func(p *Program) {
-		after("open proc to watch", kernel.Socket())(p)
-		p.Ops[find(p, "new")].Want = 6
+		after("unblock the signal", kernel.Socket())(p)
+		p.Ops[find(p, "new")].Want = 8
 	}},
 	{RuleDumpable, "dumpable", without("init not dumpable")},
 	{RuleDumpable, "dumpable when the command starts", move("init not dumpable", "fork command")},
@@ -324,9 +324,11 @@ func TestCheckFindsWhatAChangeOfIDsUndoes(t *testing.T) {
 		{RuleLifeline, move("late look", "fork command")},
 		{RuleDumpable, without("late not dumpable")},
 		{RuleDumpable, move("late not dumpable", "fork command")},
-		{RuleDumpable, without("late not dumpable", "late setresuid", "late owner", "late look")},
+		{RuleDumpable, without("late not dumpable", "late setresuid", "late owner", "late look", "witness setresuid")},
 		{RuleDumpable, move("init not dumpable", "wait for maps")},
 		{RuleIdentity, move("late setresuid", "init capset")},
+		{RuleWitness, without("witness setresuid")},
+		{RuleDumpable, move("meet witness", "late not dumpable")},
 		{RuleIdentity, with("command setresgid", func(op *Op) { op.Call.Args[1].Value = 0 })},
 	} {
 		p := sampleOtherUser()

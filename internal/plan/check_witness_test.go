@@ -13,16 +13,16 @@ import (
 
 // withoutWitness takes the thread away, and the filter that would be its too.
 func withoutWitness(p *Program) {
-	i := find(p, "receive")
-	replace(p, i, len(p.Ops)-i)
-	without("fork witness")(p)
+	i := find(p, "witness capset")
+	replace(p, i, find(p, "end witness")-i+1)
+	without("fork witness", "meet witness", "let witness go")(p)
 	p.Ops[find(p, "init seccomp")].Call.Args[1].Value = 0
 }
 
 // beforeWitness puts a call in front of those of the witness.
 func beforeWitness(call kernel.Call) edit {
 	return func(p *Program) {
-		replace(p, find(p, "receive"), 0, &Op{Process: Witness, Label: "new", Call: call})
+		replace(p, find(p, "witness capset"), 0, &Op{Process: Witness, Label: "new", Call: call})
 	}
 }
 
@@ -40,9 +40,20 @@ var witnessBreaks = []breach{
 	{RuleWitness, "the witness lets signals through", beforeWitness(kernel.SetSignalMask())},
 	{RuleWitness, "a filter of the witness's own", beforeWitness(kernel.Seccomp(make([]byte, 8)))},
 	{RuleCall, "every signal is blocked", with("block the signal", func(op *Op) { copy(bytesOf(op, 1), "\xff\xff\xff\xff\xff\xff\xff\xff") })},
-	{RuleWitness, "a process", with("fork witness", func(op *Op) { bytesOf(op, 0)[2] &^= unix.CLONE_THREAD >> 16 })},
+	{RuleWitness, "a process", with("fork witness", func(op *Op) { bytesOf(op, 0)[1] &^= unix.CLONE_SIGHAND >> 8 })},
 	{RuleWitness, "a call of the witness", after("receive", kernel.Umask(0))},
 	{RuleWitness, "it is not received", without("receive")},
+	{RuleWitness, "the witness keeps its capabilities", without("witness capset")},
+	{RuleWitness, "PID 1 does not wait for it", without("meet witness")},
+	{RuleWitness, "it does not say that it is ready", without("witness ready")},
+	{RuleWitness, "it does not wait for PID 1", without("witness waits")},
+	{RuleWitness, "it waits for ever", without("let witness go")},
+	{RuleInitFilter, "it begins before the filter", move("let witness go", "leave streams")},
+	{RuleWitness, "it waits for itself", with("witness waits", func(op *Op) { op.Call.Args[0].Value-- })},
+	{RuleWitness, "another word", with("let witness go", func(op *Op) { bytesOf(op, 1)[0] = 0 })},
+	{RuleWitness, "it may take the command's ID", with("fork witness", func(op *Op) { op.Call.Args[1].Value = 64 })},
+	{RuleWitness, "another ID", with("fork witness", func(op *Op) { op.Call.Args[0].Mem.Refs[1].To.Bytes[0] = 2 })},
+	{RuleCall, "a counter of another kind", with("open ready", func(op *Op) { op.Call.Args[0].Value = 1 })},
 	{RuleWitness, "something else is received", with("receive", func(op *Op) { op.Call.Args[1].Value = unix.SECCOMP_IOCTL_NOTIF_SEND })},
 	{RuleWitness, "what is received is not told", with("receive", func(op *Op) { op.Call.Args[2].Mem = NewRecord(Ended, 0) })},
 	{RuleWitness, "a call that was given up ends the sandbox", with("receive", func(op *Op) { op.Tolerate, op.Reason = nil, "" })},

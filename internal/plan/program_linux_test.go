@@ -20,7 +20,7 @@ const (
 	procFD    = 8
 	rootFD    = 9
 
-	listenerFD = 6 // behind the directory of the CPU watch
+	listenerFD = 8 // behind the directory of the CPU watch and the two counters
 )
 
 const ownDir = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
@@ -69,16 +69,23 @@ func sampleInit(b *Builder, started, ended *kernel.Memory, listens bool) {
 	if listens {
 		shared = unix.CLONE_FILES
 	}
-	b.Fork("fork command", unix.CLONE_VM|unix.CLONE_VFORK|unix.CLONE_CLEAR_SIGHAND|shared, started, Command, func(b *Builder) { sampleCommand(b, started, listens) })
-	b.Call("init capset", kernel.Capset())
-	b.CloseBelow("leave streams", sampleReport)
+	var ready, going int
 	if listens {
+		ready = b.Open("open ready", kernel.Eventfd())
+		going = b.Open("open going", kernel.Eventfd())
 		b.Call("block the signal", kernel.BlockSignal(unix.SIGIO))
-		b.Fork("fork witness", unix.CLONE_VM|unix.CLONE_FILES|unix.CLONE_SIGHAND|unix.CLONE_THREAD, kernel.Zeroed(8), Witness, func(b *Builder) { sampleWitness(b, ended) })
+		b.Thread("fork witness", 3, Witness, func(b *Builder) { sampleWitness(b, ended, ready, going) })
 		b.Call("unblock the signal", kernel.SetSignalMask())
 	}
+	b.Fork("fork command", unix.CLONE_VM|unix.CLONE_VFORK|unix.CLONE_CLEAR_SIGHAND|shared, started, Command, func(b *Builder) { sampleCommand(b, started, listens) })
+	b.Call("init capset", kernel.Capset())
+	if listens {
+		b.Call("meet witness", kernel.Read(ready, kernel.Zeroed(8))).Returns(8)
+	}
+	b.CloseBelow("leave streams", sampleReport)
 	if listens {
 		b.Call("init seccomp", kernel.SeccompAll(make([]byte, 8)))
+		b.Call("let witness go", kernel.Post(going)).Returns(8)
 	} else {
 		b.Call("init seccomp", kernel.Seccomp(make([]byte, 8)))
 	}
@@ -90,7 +97,10 @@ func sampleInit(b *Builder, started, ended *kernel.Memory, listens bool) {
 	b.Call("end init", kernel.Exit(0))
 }
 
-func sampleWitness(b *Builder, ended *kernel.Memory) {
+func sampleWitness(b *Builder, ended *kernel.Memory, ready, going int) {
+	b.Call("witness capset", kernel.Capset())
+	b.Call("witness ready", kernel.Post(ready)).Returns(8)
+	b.Call("witness waits", kernel.Read(going, kernel.Zeroed(8))).Returns(8)
 	b.Call("receive", kernel.ReceiveNotification(listenerFD, ended, RecordCall)).Tolerates("it was given up", unix.ENOENT)
 	b.Call("look for hang-up", kernel.LookForHangUp(listenerFD)).Keeps(ended, RecordSeen)
 	b.Call("kill everything", kernel.KillAll()).Tolerates("nobody may be left", unix.ESRCH)
@@ -208,10 +218,13 @@ func sampleOtherUser() *Program {
 		b.Call("command setresgid", kernel.Setresgid(2))
 		b.Call("command setresuid", kernel.Setresuid(2))
 	})
+	replace(p, find(p, "witness capset"), 0, &Op{Process: Witness, Label: "witness setresuid", Call: kernel.Setresuid(2)})
 	insert("fork command", Init, func(b *Builder) {
 		b.Call("late setresuid", kernel.Setresuid(2))
 		b.Call("late owner", kernel.SetOwner(sampleLifeline, 1))
 		b.Call("late look", kernel.Read(sampleLifeline, kernel.Zeroed(1))).Fails(unix.EAGAIN)
+	})
+	insert("meet witness", Init, func(b *Builder) {
 		b.Call("late not dumpable", kernel.Prctl(unix.PR_SET_DUMPABLE, 0))
 	})
 	return p
@@ -233,6 +246,7 @@ func shift(op *Op, first int64) {
 		if op.Call.Args[0].Value >= first {
 			op.Call.Args[0].Value++
 		}
+	case "read", "write":
 	case "seccomp":
 		if op.Want >= first {
 			op.Want++
