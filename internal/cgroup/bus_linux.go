@@ -57,7 +57,7 @@ type bus struct {
 	direct bool
 }
 
-// dial connects to a manager; the connection ends with ctx. Whoever dials closes.
+// dial connects to a manager. Whoever dials closes.
 func dial(ctx context.Context, system bool) (*bus, error) {
 	var failed []error
 	for _, a := range addresses(system, os.Geteuid(), os.Getenv) {
@@ -71,10 +71,11 @@ func dial(ctx context.Context, system bool) (*bus, error) {
 }
 
 func (a address) dial(ctx context.Context) (*bus, error) {
-	conn, err := dbus.Dial(a.bus, dbus.WithContext(ctx))
+	conn, err := dbus.Dial(a.bus)
 	if err != nil {
 		return nil, err
 	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() }) // what comes knows no ctx
 	b := &bus{conn, a.direct}
 	err = conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Geteuid()))})
 	if err == nil && !a.direct {
@@ -82,6 +83,9 @@ func (a address) dial(ctx context.Context) (*bus, error) {
 	}
 	if err == nil {
 		err = b.ping(ctx)
+	}
+	if !stop() {
+		err = ctx.Err()
 	}
 	if err != nil {
 		conn.Close()

@@ -139,6 +139,7 @@ func (l *Leaf) Remove(ctx context.Context) error {
 	}
 	l.dir.close()
 	l.dir = nil
+	close(l.gone)
 	l.tree.forget(l)
 	return nil
 }

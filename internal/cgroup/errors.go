@@ -7,6 +7,9 @@ import (
 	"strings"
 )
 
+// prefix begins every error of this package.
+const prefix = "cgroup: "
+
 // Error is a step that did not succeed.
 type Error struct {
 	Op     string // what was attempted: "set memory.max to 1000"
@@ -15,10 +18,8 @@ type Error struct {
 	Err    error  // the cause
 }
 
-func (e *Error) Error() string { return "cgroup: " + e.text() }
-
-func (e *Error) text() string {
-	s := e.Op
+func (e *Error) Error() string {
+	s := prefix + e.Op
 	if e.Path != "" {
 		s += " in " + e.Path
 	}
@@ -107,17 +108,12 @@ type FindError struct {
 
 func (e *FindError) Error() string {
 	var b strings.Builder
-	b.WriteString("cgroup: find a delegated subtree: ")
+	b.WriteString(prefix + "find a delegated subtree: ")
 	for i, a := range e.Attempts {
 		if i > 0 {
 			b.WriteString("; ")
 		}
-		text := a.Err.Error()
-		var own *Error
-		if errors.As(a.Err, &own) && error(own) == a.Err {
-			text = own.text() // the package is named once
-		}
-		fmt.Fprintf(&b, "%v: %s", a.Way, text)
+		fmt.Fprintf(&b, "%v: %s", a.Way, strings.TrimPrefix(a.Err.Error(), prefix)) // named once
 	}
 	if e.Remedy != "" {
 		fmt.Fprintf(&b, " (%s)", e.Remedy)

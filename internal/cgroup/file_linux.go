@@ -109,15 +109,6 @@ func (d *dir) has(name string) bool {
 	return unix.Faccessat(d.fd(), name, unix.F_OK, 0) == nil
 }
 
-// isPopulated reports whether there are processes in the cgroup or below it (cgroup.events).
-func (d *dir) isPopulated() (bool, error) {
-	data, err := d.read("cgroup.events")
-	if err != nil {
-		return false, err
-	}
-	return flatKey(data, "populated") == 1, nil
-}
-
 // subdirs returns the names of the cgroups right below d.
 func (d *dir) subdirs() ([]string, error) {
 	// A descriptor of its own, since reading a directory moves its position.

@@ -16,6 +16,7 @@ import (
 type Leaf struct {
 	tree *Tree
 	name string
+	gone chan struct{} // closed once removed
 
 	mu       sync.Mutex
 	dir      *dir // nil once removed
@@ -38,7 +39,7 @@ func (t *Tree) New(ctx context.Context, limits Limits) (*Leaf, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Leaf{tree: t, name: path.Base(d.path), dir: d, limits: limits}
+	l := &Leaf{tree: t, name: path.Base(d.path), gone: make(chan struct{}), dir: d, limits: limits}
 	if l.settings, err = d.set(settings); err == nil {
 		err = t.add(l)
 	}

@@ -43,7 +43,8 @@ var programs = map[string]func(args []string){
 		n, _ := strconv.Atoi(args[0])
 		for range n {
 			go func() {
-				for {
+				for n := 0; ; n++ {
+					runtime.KeepAlive(n)
 				}
 			}()
 		}
@@ -93,6 +94,56 @@ var programs = map[string]func(args []string){
 			os.Exit(3)
 		}
 	},
+	// container becomes the root of a cgroup namespace, as the first process of a container is, and
+	// then contained, which finds its way from there.
+	"container": func([]string) {
+		runtime.LockOSThread()
+		err := unix.Unshare(unix.CLONE_NEWCGROUP)
+		if err == nil {
+			err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+		}
+		for _, fstype := range []string{"tmpfs", "cgroup2"} { // which cannot lie on another of its kind
+			if err == nil {
+				err = unix.Mount("none", "/sys/fs/cgroup", fstype, 0, "")
+			}
+		}
+		if err == nil {
+			err = syscall.Exec("/proc/self/exe", []string{"contained"}, []string{helperEnv + "=contained"})
+		}
+		fmt.Println(err)
+		os.Exit(3)
+	},
+	"contained": func([]string) {
+		tree, err := Find(context.Background(), Options{Need: []Controller{Memory, Pids}, Move: true})
+		if err == nil {
+			_, err = tree.New(context.Background(), Limits{PidsMax: 5})
+		}
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(3)
+		}
+		fmt.Printf("%v %s %v\n", tree.Way(), tree.Path(), tree.Entry())
+		_, _ = io.Copy(io.Discard, os.Stdin)
+	},
+	// unit gets a subtree from the user's systemd, names it, and waits to be killed.
+	"unit": func([]string) {
+		ctx := context.Background()
+		f := &finder{host: thisHost(ctx), wants: wants{need: []Controller{Pids}}}
+		var tree *Tree
+		var err error
+		if f.place, err = locate(f.host); err == nil {
+			tree, err = f.managed(ctx, UserManager)
+		}
+		if err == nil {
+			_, err = tree.New(ctx, Limits{PidsMax: 5})
+		}
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(3)
+		}
+		fmt.Println(tree.Path())
+		_, _ = io.Copy(io.Discard, os.Stdin)
+	},
 	// caller makes a cgroup with a process in it, names both, and waits to be killed.
 	"caller": func(args []string) {
 		tree, err := Find(context.Background(), Options{Path: args[0], Need: []Controller{Pids}})
@@ -108,8 +159,12 @@ var programs = map[string]func(args []string){
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Env = []string{helperEnv + "=wait"}
 		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: leaf.FD(), Setsid: true}
-		if _, err := cmd.StdinPipe(); err == nil {
-			err = cmd.Start()
+		if _, err := cmd.StdinPipe(); err != nil {
+			os.Exit(3)
+		}
+		if err := cmd.Start(); err != nil {
+			fmt.Println(err)
+			os.Exit(3)
 		}
 		fmt.Println("made", leaf.Path(), cmd.Process.Pid)
 		_, _ = io.Copy(io.Discard, os.Stdin)
@@ -174,6 +229,11 @@ type program struct {
 // start runs a program in a leaf, by the way into its tree, before it does anything.
 func start(t testing.TB, leaf *Leaf, words string) *program {
 	t.Helper()
+	return startWith(t, leaf, words, syscall.SysProcAttr{})
+}
+
+func startWith(t testing.TB, leaf *Leaf, words string, how syscall.SysProcAttr) *program {
+	t.Helper()
 	p := &program{Cmd: exec.Command("/proc/self/exe")}
 	p.Env = []string{helperEnv + "=" + words}
 	in, err := p.StdinPipe()
@@ -190,7 +250,8 @@ func start(t testing.TB, leaf *Leaf, words string) *program {
 	}
 	p.stdin, p.out, p.Stdout, p.Stderr, p.ExtraFiles = in, r, w, os.Stderr, []*os.File{gate}
 	byClone := leaf.tree.Entry() == EnterByClone
-	p.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: byClone, CgroupFD: leaf.FD(), Pdeathsig: syscall.SIGKILL}
+	how.UseCgroupFD, how.CgroupFD, how.Pdeathsig = byClone, leaf.FD(), syscall.SIGKILL
+	p.SysProcAttr = &how
 	runtime.LockOSThread() // Pdeathsig follows the thread
 	t.Cleanup(runtime.UnlockOSThread)
 	if err := p.Start(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"github.com/godbus/dbus/v5"
@@ -27,6 +28,9 @@ type unit struct {
 	name   string
 	system bool
 	pipe   *os.File // its end is the unit's
+
+	mu   sync.Mutex
+	conn *bus // kept once a process had to be moved; nil is none yet
 }
 
 // holders are programs that do nothing until their input ends.
@@ -132,12 +136,26 @@ func settleUnit(p place, group string) (string, error) {
 func (u *unit) enter(ctx context.Context, subgroup string, pid int) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	conn, err := dial(ctx, u.system)
+	conn, err := u.connection(ctx)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
 	return conn.attach(ctx, u.name, subgroup, pid)
+}
+
+// connection returns the connection that is kept, or makes one.
+func (u *unit) connection(ctx context.Context) (*bus, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.conn != nil && u.conn.Connected() {
+		return u.conn, nil
+	}
+	conn, err := dial(ctx, u.system)
+	if err != nil {
+		return nil, err
+	}
+	u.conn = conn
+	return conn, nil
 }
 
 // stop ends the unit.
@@ -145,7 +163,7 @@ func (u *unit) stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	u.pipe.Close() // that ends it too, if the manager does not listen
-	conn, err := dial(ctx, u.system)
+	conn, err := u.connection(ctx)
 	if err != nil {
 		return &Error{Op: "connect to systemd", Err: err}
 	}

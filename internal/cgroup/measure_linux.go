@@ -68,7 +68,7 @@ func (l *Leaf) OOMKilled() (OOM, error) {
 // sampleTick is the time between two samples.
 const sampleTick = 10 * time.Millisecond
 
-// SamplePeaks looks every 10 ms at what is used, until ctx ends, and returns the most that it saw, or
+// SamplePeaks looks every 10 ms at what is used, until ctx ends or l is removed, and returns the most that it saw, or
 // Unknown. Where the kernel keeps the peak itself it does not look, and returns Unknown at once. The
 // caller runs it beside the sandbox and waits for it.
 //
@@ -88,6 +88,8 @@ func (l *Leaf) SamplePeaks(ctx context.Context) Peaks {
 		p.Pids = max(p.Pids, sample(pids))
 		select {
 		case <-ctx.Done():
+			return p
+		case <-l.gone:
 			return p
 		case <-ticker.C:
 		}

@@ -51,9 +51,12 @@ func (w *watch) close() {
 	unix.Close(w.file)
 }
 
+// wake ends a wait.
+func (w *watch) wake() { _ = w.epoll.SetReadDeadline(time.Unix(1, 0)) } // it is pollable
+
 // until waits for contents that enough accepts.
 func (w *watch) until(ctx context.Context, enough func([]byte) bool) error {
-	stop := context.AfterFunc(ctx, func() { _ = w.epoll.SetReadDeadline(time.Unix(1, 0)) }) // it is pollable
+	stop := context.AfterFunc(ctx, w.wake)
 	defer stop()
 	conn, err := w.epoll.SyscallConn()
 	if err != nil {
@@ -85,16 +88,6 @@ func (w *watch) until(ctx context.Context, enough func([]byte) bool) error {
 	}
 }
 
-// await waits until a file of the cgroup has contents that enough accepts.
-func (d *dir) await(ctx context.Context, name string, enough func([]byte) bool) error {
-	w, err := d.watch(name)
-	if err != nil {
-		return err
-	}
-	defer w.close()
-	return w.until(ctx, enough)
-}
-
 // AwaitOOM returns nil as soon as the kernel has killed a process of the cgroup for want of memory, and
 // ctx's error if that ends first.
 func (l *Leaf) AwaitOOM(ctx context.Context) error {
@@ -115,9 +108,30 @@ func (l *Leaf) await(ctx context.Context, name string, enough func([]byte) bool)
 	w, err := l.watch(name)
 	if err == nil {
 		defer w.close()
-		err = w.until(ctx, enough)
+		waiting, cancel := context.WithCancel(ctx)
+		err = l.whileThere(cancel, func() error { return w.until(waiting, enough) })
+	}
+	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
+		err = ErrRemoved
 	}
 	return l.fault("watch "+name, err)
+}
+
+// whileThere runs wait, and calls stop if the cgroup is removed meanwhile: the kernel does not tell of it.
+func (l *Leaf) whileThere(stop func(), wait func() error) error {
+	ended, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-l.gone:
+		case <-ended:
+		}
+		stop()
+	}()
+	err := wait()
+	close(ended)
+	<-watched
+	return err
 }
 
 // watch opens a watch that outlives the directory's descriptor.
@@ -152,6 +166,8 @@ func (l *Leaf) awaitCPUTime(ctx context.Context, limit time.Duration) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-l.gone:
+			return ErrRemoved
 		case <-timer.C:
 		}
 		data, err := readAll(fd)
