@@ -31,7 +31,7 @@ soak:
 	RINGFENCE_SOAK=10000 RINGFENCE_KILLS=500 go test -count 1 -v -timeout 30m -run '^(TestManyRunsLeaveNothing|TestKilledCallerLeavesNothing)$$' ./sandbox
 
 lint:
-	$(GOLANGCI) run ./...
+	$(GOLANGCI) run --allow-parallel-runners ./...
 
 fmt:
 	gofmt -w .
