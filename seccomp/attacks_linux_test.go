@@ -207,7 +207,9 @@ func fill(w ExecWindow) (uintptr, error) {
 	}
 	total, lowest := uint64(0), ^uint64(0)
 	for _, p := range pieces {
-		unix.RawSyscall(unix.SYS_MUNMAP, uintptr(p.addr), uintptr(p.size), 0)
+		if _, _, errno := unix.RawSyscall(unix.SYS_MUNMAP, uintptr(p.addr), uintptr(p.size), 0); errno != 0 {
+			return 0, fmt.Errorf("munmap: %w", errno)
+		}
 		total, lowest = total+p.size, min(lowest, p.addr)
 	}
 	return 0, fmt.Errorf("%d TiB in %d pieces, the lowest at %#x", total>>40, len(pieces), lowest)

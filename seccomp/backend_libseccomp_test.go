@@ -18,6 +18,16 @@ var theirCompilers = []theirCompiler{
 
 var libseccompInUse = libseccompVersion()
 
+// mustCompile compiles with libseccomp.
+func mustCompile(t testing.TB, p *Policy, archs ...string) *Filter {
+	t.Helper()
+	f, err := p.Compile(archs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 // compileAsRunc gives all rules to libseccomp at once.
 func compileAsRunc(t testing.TB, p *Policy, archs ...string) *Filter {
 	t.Helper()

@@ -30,15 +30,6 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-func mustCompile(t testing.TB, p *Policy, archs ...string) *Filter {
-	t.Helper()
-	f, err := p.Compile(archs...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
-
 // compileWithPure compiles with the compiler of this package, whatever the build tags say.
 func compileWithPure(t testing.TB, p *Policy, archs ...string) *Filter {
 	t.Helper()
