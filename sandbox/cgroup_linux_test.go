@@ -49,7 +49,7 @@ func by(r *Result, feature Feature) string {
 func TestCgroupOfMemoryBomb(t *testing.T) {
 	const limit = 48 << 20
 	bounded := inCgroup(t, Limits{MemoryMax: limit})
-	neighbour := make(chan *Result)
+	beside := make(chan *Result)
 	go func() {
 		spec := Spec{Args: []string{"sh", "-c", "sleep 3"}}
 		bounded(&spec)
@@ -57,7 +57,7 @@ func TestCgroupOfMemoryBomb(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		neighbour <- r
+		beside <- r
 	}()
 	for name, act := range map[string]string{"anonymous": "touch:256", "tmpfs": "fill:/dev/shm/x"} {
 		r, o := forbidden(t, act, bounded)
@@ -71,7 +71,7 @@ func TestCgroupOfMemoryBomb(t *testing.T) {
 			t.Errorf("%s: a peak of %d bytes with a limit of %d", name, peak, limit)
 		}
 	}
-	if r := <-neighbour; r.Ended != Exited || r.ExitCode != 0 {
+	if r := <-beside; r.Ended != Exited || r.ExitCode != 0 {
 		t.Errorf("the one beside it: %v", r)
 	}
 	if r, o := forbidden(t, "touch:32", bounded); r.Ended != Exited || o == nil || o.Err != "" {

@@ -12,8 +12,8 @@ import (
 type kernel struct {
 	name   string // as in -kernel
 	suites []suite
-	// prefix is what its version begins with, and flavour what the name of its package ends in.
-	prefix, flavour string
+	// prefix is what its version begins with, and flavor what the name of its package ends in.
+	prefix, flavor string
 }
 
 // suite is a part of an archive: "distribution" in the words of sources.list(5).
@@ -57,7 +57,7 @@ func (k kernel) pick(names []string) (version string, packages []string, err err
 		if m == nil {
 			continue
 		}
-		v, ok := strings.CutSuffix(m[3], "-"+k.flavour)
+		v, ok := strings.CutSuffix(m[3], "-"+k.flavor)
 		if !ok || !strings.HasPrefix(v, k.prefix) {
 			continue
 		}
@@ -73,19 +73,19 @@ func (k kernel) pick(names []string) (version string, packages []string, err err
 		var found []string
 		for _, kind := range []string{"binary", "binary-unsigned", "image", "image-unsigned"} {
 			if kinds[kind] {
-				found = append(found, "linux-"+kind+"-"+v+"-"+k.flavour)
+				found = append(found, "linux-"+kind+"-"+v+"-"+k.flavor)
 				break
 			}
 		}
 		if kinds["modules"] {
-			found = append(found, "linux-modules-"+v+"-"+k.flavour)
+			found = append(found, "linux-modules-"+v+"-"+k.flavor)
 		}
 		if len(found) > 0 && (len(found) == 2 || !kinds["modules"] && !kinds["binary"] && !kinds["binary-unsigned"]) {
 			version, packages = v, found
 		}
 	}
 	if version == "" {
-		return "", nil, fmt.Errorf("no package holds a kernel %s* of the flavour %s", k.prefix, k.flavour)
+		return "", nil, fmt.Errorf("no package holds a kernel %s* of the flavor %s", k.prefix, k.flavor)
 	}
 	return version, packages, nil
 }
