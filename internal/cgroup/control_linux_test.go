@@ -23,7 +23,8 @@ func TestCgroupPauseStopsTime(t *testing.T) {
 	}
 	before := stats(t, leaf).CPU.Usage
 	time.Sleep(200 * time.Millisecond) // in which a process that runs would use time
-	if after := stats(t, leaf).CPU.Usage; after != before {
+	// The last step before standing still may be counted after it was said to be done.
+	if after := stats(t, leaf).CPU.Usage; after > before+20*time.Millisecond {
 		t.Errorf("%v were used in a pause", after-before)
 	}
 	if err := leaf.Pause(t.Context()); err != nil {
