@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -316,4 +317,25 @@ func TestCgroupMissingIsAnErrorWithARemedy(t *testing.T) {
 	}
 	_ = c.Kill()
 	_, _ = c.Wait()
+}
+
+// Runtimes that size themselves by what they may use are told the limits.
+func TestCgroupLimitsAreSeenByRuntimes(t *testing.T) {
+	limit := inCgroup(t, Limits{MemoryMax: 200 << 20, CPUMax: 1})
+	inside(t, limit, "processors").want("processors", "ok")
+	if got := inside(t, limit, "processors").of("processors").Detail; got != "1" {
+		t.Errorf("Go uses %s processors of 1", got)
+	}
+	if runtime.NumCPU() > 1 {
+		if got := inside(t, nil, "processors").of("processors").Detail; got == "1" {
+			t.Error("Go uses one processor without a limit too: this proves nothing")
+		}
+	}
+	const java = "java -XshowSettings:system -version 2>&1"
+	if r := runScript(t, "command -v java"); r.ExitCode != 0 {
+		return // not on every machine
+	}
+	if out := shell(t, limit, java); !strings.Contains(out, "Memory Limit: 200.00M") || !strings.Contains(out, "Effective CPU Count: 1") {
+		t.Errorf("Java sees\n%s", out)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -42,6 +43,7 @@ var processActs = map[string]act{
 	"touch":      touch,
 	"raise":      raise,
 	"exit":       func(arg string) (string, error) { os.Exit(number(arg)); return "", nil },
+	"processors": func(string) (string, error) { return strconv.Itoa(runtime.GOMAXPROCS(0)), nil },
 	"nothing":    func(string) (string, error) { return "", nil },
 	"print":      func(arg string) (string, error) { return arg, nil },
 	"countprocs": countProcesses,
