@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/ringfence-go/ringfence/internal/cgroup"
@@ -14,13 +15,16 @@ import (
 
 // cell is the cgroup of a running sandbox.
 type cell struct {
-	leaf   *cgroup.Leaf
-	limits cgroup.Limits // that the command has
-	peaks  cgroup.Peaks  // what was seen where the kernel keeps none
+	leaf     *cgroup.Leaf
+	limits   cgroup.Limits // that the command has
+	overhead int64         // tasks that are not the command's
+
+	mu    sync.Mutex
+	peaks cgroup.Peaks // what was seen where the kernel keeps none; Unknown until that is over
 }
 
 // removePatience bounds the wait for what cannot be killed at once, such as a process that waits for a
-// disk. What is left then is removed by a later start.
+// disk. What is left then is there until ReleaseCgroups, or the first start of another program after this one.
 const removePatience = 10 * time.Second
 
 // newCell makes the cgroup of a plan; nil is none.
@@ -37,7 +41,8 @@ func (p *Plan) newCell(ctx context.Context) (*cell, error) {
 	if err != nil {
 		return nil, cgroupError("make the sandbox's cgroup", err)
 	}
-	return &cell{leaf: leaf, limits: p.resolved.limits}, nil
+	none := cgroup.Peaks{Memory: cgroup.Unknown, Pids: cgroup.Unknown}
+	return &cell{leaf: leaf, limits: p.resolved.limits, overhead: p.resolved.overhead(), peaks: none}, nil
 }
 
 // cgroupError is the error of an operation on the sandbox's cgroup.
@@ -79,23 +84,38 @@ func (c *cell) remove() error {
 	return cgroupError("remove the sandbox's cgroup", c.leaf.Remove(ctx))
 }
 
-// count puts what the cgroup has counted into a Usage.
+// sample looks for peaks until ctx ends, where the kernel keeps none.
+func (c *cell) sample(ctx context.Context) {
+	peaks := c.leaf.SamplePeaks(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.peaks = peaks
+}
+
+// count puts what the cgroup has counted into a Usage. What it has not stays as it is.
 func (c *cell) count(u *Usage, s cgroup.Stats) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	s, sampled := s.WithPeaks(c.peaks, c.limits)
-	u.User, u.System, u.Throttled = s.CPU.User, s.CPU.System, s.CPU.Throttled
-	u.MemoryPeak, u.SwapPeak, u.Sampled = s.Memory.Peak, s.Memory.SwapPeak, sampled
-	u.PidsPeak, u.PidsMaxEvents = withoutOverhead(s.Pids.Peak), s.Pids.MaxEvents
+	if s.CPU.User != cgroup.Unknown {
+		u.User, u.System = s.CPU.User, s.CPU.System
+	}
+	if s.Memory.Peak != cgroup.Unknown {
+		u.MemoryPeak = s.Memory.Peak
+	}
+	u.Throttled, u.SwapPeak, u.Sampled = s.CPU.Throttled, s.Memory.SwapPeak, sampled
+	u.PidsPeak, u.PidsMaxEvents = c.own(s.Pids.Peak), s.Pids.MaxEvents
 	io := s.TotalIO()
 	u.ReadBytes, u.WriteBytes, u.ReadOps, u.WriteOps = io.ReadBytes, io.WriteBytes, io.ReadOps, io.WriteOps
 	u.CPUPressure, u.MemoryPressure, u.IOPressure = s.CPUPressure.Some, s.MemoryPressure.Some, s.IOPressure.Some
 }
 
-// withoutOverhead takes the sandbox's own processes from a number of tasks.
-func withoutOverhead(n int64) int64 {
+// own takes the sandbox's own processes from a number of tasks.
+func (c *cell) own(n int64) int64 {
 	if n == cgroup.Unknown {
 		return n
 	}
-	return max(n-overhead, 0)
+	return max(n-c.overhead, 0)
 }
 
 // Stats returns what the sandbox has used so far and uses now. It needs a cgroup: see Spec.Cgroup. Without
@@ -109,14 +129,14 @@ func (c *Cmd) Stats() (*Stats, error) {
 	if err != nil {
 		return nil, cgroupError("read the sandbox's cgroup", err)
 	}
-	r := &Stats{Usage: unknownUsage(), Memory: s.Memory.Current, Swap: s.Memory.SwapCurrent, Pids: withoutOverhead(s.Pids.Current)}
+	r := &Stats{Usage: unknownUsage(), Memory: s.Memory.Current, Swap: s.Memory.SwapCurrent, Pids: c.cell.own(s.Pids.Current)}
 	r.Wall, r.Setup = time.Since(c.process.Started), c.process.Started.Sub(c.began)
 	c.cell.count(&r.Usage, s)
 	return r, nil
 }
 
-// Pause stops every process of the sandbox, and returns when they stand still; WallTime goes on. The errors
-// are those of Stats, and ctx's.
+// Pause stops every process of the sandbox, and returns when they stand still; WallTime goes on. A call that is
+// with a Supervisor is waited for: the Supervisor itself may not call Pause. The errors are those of Stats.
 func (c *Cmd) Pause() error { return c.freeze("pause the sandbox", true, (*cgroup.Leaf).Pause) }
 
 // Resume lets a paused sandbox go on. The errors are those of Stats.
@@ -166,7 +186,7 @@ func (c *Cmd) Update(limits Limits) error {
 			return where.unplaced(l.feature, l.controller)
 		}
 	}
-	changed, err := limitsOf(&limits, where)
+	changed, err := limitsOf(&limits, where, c.cell.overhead)
 	if err != nil {
 		return err
 	}

@@ -226,6 +226,30 @@ func TestCgroupPauseStopsTime(t *testing.T) {
 	}
 }
 
+// Whoever stood still goes on as if nothing had been, the witness of refused calls too.
+func TestCgroupResumedRunEndsAsItsOwn(t *testing.T) {
+	spec := Spec{Args: []string{"sh", "-c", "read x; exit 7"}}
+	inCgroup(t, Limits{})(&spec)
+	c := Command(t.Context(), spec)
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Pause(); err != nil {
+		t.Error(err)
+	}
+	if err := c.Resume(); err != nil {
+		t.Error(err)
+	}
+	in.Close()
+	if r, err := c.Wait(); err != nil || r.Ended != Exited || r.ExitCode != 7 {
+		t.Errorf("%v, %v, want exit code 7", r, err)
+	}
+}
+
 func TestCgroupLimitsCanChange(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -254,7 +278,7 @@ func TestCgroupLimitsCanChange(t *testing.T) {
 	if res, err := c.Wait(); err != nil || res.ExitCode != 0 {
 		t.Errorf("%v, %v", res, err)
 	}
-	if want := fmt.Sprintf("%d\n%d\n", 80<<20, 7+overhead); out.String() != want {
+	if want := fmt.Sprintf("%d\n%d\n", 80<<20, 7+c.cell.overhead); out.String() != want {
 		t.Errorf("inside: %q, want %q", out.String(), want)
 	}
 }

@@ -36,6 +36,7 @@ type Cmd struct {
 	mu       sync.Mutex
 	cause    Ending          // why the sandbox was ended; 0 if it was not
 	refused  string          // the call, where the cause is Forbidden
+	failure  error           // of what held the sandbox, where that is why it was ended
 	running  *launch.Process // what stop ends; nil before the start
 	paused   bool            // its processes stand still
 	force    *time.Timer     // ends PID 1, if it does not end by itself
@@ -212,7 +213,11 @@ func (c *Cmd) watch() {
 	c.watchCell()
 	if listener := c.process.Listener(); listener != nil {
 		s := &supervision{listener: listener, policy: c.plan.resolved.filter.policy, arch: c.plan.resolved.facts.Arch, answer: c.spec.Supervisor, forbid: c.forbid}
-		c.watchers.Go(func() { s.serve(c.ctx, c.ended) })
+		c.watchers.Go(func() {
+			if err := s.serve(c.ctx, c.ended); err != nil {
+				c.fail("receive a call", err)
+			}
+		})
 	}
 }
 
@@ -221,13 +226,26 @@ func (c *Cmd) watchCell() {
 	if c.cell == nil {
 		return
 	}
-	c.watchers.Go(func() { c.cell.peaks = c.cell.leaf.SamplePeaks(c.life) })
+	c.watchers.Go(func() { c.cell.sample(c.life) })
 	if limit := c.spec.Limits.CPUTime; limit > 0 {
 		c.watchers.Go(func() {
-			if c.cell.leaf.AwaitCPUTime(c.life, limit) == nil {
+			switch err := c.cell.leaf.AwaitCPUTime(c.life, limit); {
+			case err == nil:
 				c.stop(OutOfCPUTime)
+			case c.life.Err() == nil && !errors.Is(err, cgroup.ErrRemoved):
+				c.fail("watch the processor time", err)
 			}
 		})
+	}
+}
+
+// fail ends the sandbox since it cannot be held any more as the Spec says.
+func (c *Cmd) fail(op string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause == 0 {
+		c.cause, c.failure = Canceled, &OpError{Index: -1, Op: op, Err: err}
+		c.end()
 	}
 }
 
@@ -326,6 +344,8 @@ func (c *Cmd) Wait() (*Result, error) {
 	switch {
 	case err != nil:
 		return &r, &OpError{Index: -1, Op: "wait for the sandbox", Err: err}
+	case r.Ended == Canceled && c.failure != nil:
+		return &r, c.failure
 	case r.Ended == Canceled && c.ctx.Err() != nil:
 		return &r, c.ctx.Err()
 	case verdictErr != nil:

@@ -138,7 +138,8 @@ func (c *compilation) compileWitness(b *plan.Builder) {
 		b.Call("wait until the command runs", kernel.Read(c.begin, kernel.Zeroed(8))).Returns(8)
 		// What it learns goes into the record of the end, which PID 1 tells once all are dead.
 		b.Call("wait for a call that ends the sandbox", kernel.ReceiveNotification(listener, c.ended, plan.RecordCall)).
-			Tolerates("a call that a signal interrupted was made all the same", unix.ENOENT)
+			// Before Linux 6.6 also being frozen, or stopped by somebody outside, interrupts it (EINTR).
+			Tolerates("a call that a signal interrupted was made all the same", unix.ENOENT).Again()
 		// The kernel answers ENOENT also when the last process under the filter has ended.
 		b.Call("look whether any process is left", kernel.LookForHangUp(listener)).Keeps(c.ended, plan.RecordSeen)
 		b.Call("kill everything", kernel.KillAll()).Tolerates("PID 2 may have ended meanwhile", unix.ESRCH)

@@ -41,6 +41,10 @@ func (c *compilation) compileUser(b *plan.Builder) {
 	if c.ids.uid != uid {
 		b.Call(fmt.Sprintf("become user %d", c.ids.uid), kernel.Setresuid(c.ids.uid))
 	}
+	if c.ids.gid != gid || c.ids.uid != uid {
+		// The change has set it to fs.suid_dumpable for the memory that is PID 1's too.
+		b.Call("keep PID 1 out of the command's reach again", kernel.Prctl(unix.PR_SET_DUMPABLE, 0))
+	}
 }
 
 // compileLookup asks of every candidate whether it is there. The answers decide nothing here: they tell

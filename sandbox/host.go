@@ -72,13 +72,11 @@ func (c *hostCache) get() (*Host, error) {
 	return c.host, nil
 }
 
-// noteListened remembers that a listener was refused. It returns false if that was known.
-func (c *hostCache) noteListened() bool {
+// noteListened remembers that a listener was refused.
+func (c *hostCache) noteListened() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	known := c.listened
 	c.listened, c.host = true, nil
-	return !known
 }
 
 // has reports whether the kernel has this kind of namespace, by its name in /proc/PID/ns.

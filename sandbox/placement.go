@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -54,7 +55,8 @@ func wantsCgroup(spec *Spec) (wanted, needed bool) {
 // place finds the subtree for a Spec. That there is none is in the placement: what it means is for resolve
 // to say.
 func place(ctx context.Context, spec *Spec) (placement, error) {
-	if wanted, _ := wantsCgroup(spec); !wanted {
+	wanted, needed := wantsCgroup(spec)
+	if !wanted {
 		return placement{}, nil
 	}
 	o := cgroup.Options{Path: spec.Cgroup.Path, Move: spec.Cgroup.MoveCaller, Like: []cgroup.Controller{cgroup.Memory, cgroup.Pids, cgroup.CPU, cgroup.IO}}
@@ -70,55 +72,103 @@ func place(ctx context.Context, spec *Spec) (placement, error) {
 			o.Need = append(o.Need, l.controller)
 		}
 	}
-	tree, err := trees.get(ctx, o)
+	search := ctx
+	if !needed {
+		var cancel context.CancelFunc
+		search, cancel = context.WithTimeout(ctx, patienceWithout)
+		defer cancel()
+	}
+	tree, err := trees.get(search, o)
 	if ctx.Err() != nil {
 		return placement{}, ctx.Err()
 	}
 	return placement{tree: tree, cause: err}, nil
 }
 
+// patienceWithout bounds the search for a cgroup that a Spec can do without: a bus may not answer.
+const patienceWithout = 2 * time.Second
+
 // cgroupVariable is the environment variable that Spec.Cgroup.Path has its default from.
 const cgroupVariable = "RINGFENCE_CGROUP"
 
 // treeCache keeps the subtrees that were found. Finding one tries it out, and may ask systemd for it; what
-// was found is the caller's until it ends. The lock is held meanwhile: everybody wants the same.
+// was found is the caller's until it ends. One search goes on at a time: everybody wants the same.
 type treeCache struct {
-	mu     sync.Mutex
+	searching chan struct{} // holds one value during a search
+
+	mu     sync.Mutex              // guards what follows, and is never held for long
 	trees  map[string]*cgroup.Tree // by Options.Path
 	failed map[string]treeFailure
 }
 
 // treeFailure is a search that found nothing.
 type treeFailure struct {
-	err error
-	at  time.Time
+	err   error
+	until time.Time // which it is not tried again
 }
 
-var trees treeCache
+var trees = treeCache{searching: make(chan struct{}, 1)}
 
 // get returns a subtree in which the needed controllers are enabled.
 func (c *treeCache) get(ctx context.Context, o cgroup.Options) (*cgroup.Tree, error) {
+	key := fmt.Sprint(o.Path, o.Need, o.Move)
+	if tree, err, known := c.known(key, o); known {
+		return tree, err
+	}
+	select {
+	case c.searching <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-c.searching }()
+	if tree, err, known := c.known(key, o); known {
+		return tree, err
+	}
+	began := time.Now()
+	tree, err := cgroup.Find(ctx, o)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if tree := c.trees[o.Path]; tree != nil {
-		return enabled(tree, o)
-	}
-	key := fmt.Sprint(o.Path, o.Need, o.Move)
-	if f, ok := c.failed[key]; ok && time.Since(f.at) < hostMaxAge {
-		return nil, f.err
-	}
-	tree, err := cgroup.Find(ctx, o)
 	if err != nil {
-		if ctx.Err() == nil {
-			c.fail(key, err)
+		// A caller that gives up says nothing about the host; one that can do without has given it its time.
+		if ctx.Err() == nil || len(o.Need) == 0 && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			const most = 64 // Specs may name any number of paths
+			if c.failed == nil || len(c.failed) > most {
+				c.failed = map[string]treeFailure{}
+			}
+			// What took long is not tried again soon: it would hold up every start.
+			c.failed[key] = treeFailure{err, time.Now().Add(max(hostMaxAge, 10*time.Since(began)))}
 		}
 		return nil, err
 	}
 	if c.trees == nil {
 		c.trees = map[string]*cgroup.Tree{}
 	}
-	c.trees[o.Path] = tree
+	c.trees[key] = tree
+	if c.trees[o.Path] == nil {
+		c.trees[o.Path] = tree
+	}
 	return tree, nil
+}
+
+// known returns what was found before: the subtree for the same needs, or the first one if it will do.
+func (c *treeCache) known(key string, o cgroup.Options) (*cgroup.Tree, error, bool) {
+	c.mu.Lock()
+	same, first := c.trees[key], c.trees[o.Path]
+	failure, failed := c.failed[key]
+	c.mu.Unlock()
+	for _, tree := range []*cgroup.Tree{same, first} {
+		if tree == nil {
+			continue
+		}
+		// Another search may find a subtree with what this one lacks.
+		if tree, err := enabled(tree, o); err == nil || !errors.Is(err, cgroup.ErrNoController) || o.Path != "" {
+			return tree, err, true
+		}
+	}
+	if failed && time.Now().Before(failure.until) {
+		return nil, failure.err, true
+	}
+	return nil, nil, false
 }
 
 // enabled returns tree if it has what is needed, or can be made to.
@@ -138,25 +188,11 @@ func enabled(tree *cgroup.Tree, o cgroup.Options) (*cgroup.Tree, error) {
 	return tree, nil
 }
 
-func (c *treeCache) fail(key string, err error) {
-	const most = 64 // Specs may name any number of paths
-	if c.failed == nil || len(c.failed) > most {
-		c.failed = map[string]treeFailure{}
-	}
-	c.failed[key] = treeFailure{err, time.Now()}
-}
-
-// drop forgets a subtree that is gone, as when its unit was stopped. It returns false if that was known.
-func (c *treeCache) drop(tree *cgroup.Tree) bool {
+// drop forgets a subtree that is gone, as when its unit was stopped.
+func (c *treeCache) drop(tree *cgroup.Tree) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for path, known := range c.trees {
-		if known == tree {
-			delete(c.trees, path)
-			return true
-		}
-	}
-	return false
+	maps.DeleteFunc(c.trees, func(_ string, known *cgroup.Tree) bool { return known == tree })
 }
 
 // ReleaseCgroups gives back the subtrees in which this program has made cgroups, and a unit of systemd that

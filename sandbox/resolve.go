@@ -81,11 +81,15 @@ func resolve(spec *Spec, host *Host, where placement) (*resolved, error) {
 		r.extraFiles = append(r.extraFiles, f != nil)
 	}
 	var faults []error
+	// How many tasks the sandbox has of its own depends on the filter.
+	if err := r.resolveFilters(spec, host); err != nil {
+		faults = append(faults, err)
+	}
 	if err := r.resolveLimits(spec, where); err != nil {
 		faults = append(faults, err)
 	}
 	for _, step := range []func(*Spec, *Host) error{
-		r.resolveUnsupported, r.resolveNamespaces, r.resolveIDs, r.resolveRoot, r.resolveMounts, r.resolveCommand, r.resolveFilters,
+		r.resolveUnsupported, r.resolveNamespaces, r.resolveIDs, r.resolveRoot, r.resolveMounts, r.resolveCommand,
 	} {
 		if err := step(spec, host); err != nil {
 			faults = append(faults, err)

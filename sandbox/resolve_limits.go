@@ -17,25 +17,30 @@ type cgroupLimit struct {
 	asked      func(*Limits) bool
 	// instead returns the resource limit that takes over where there is no cgroup and the Spec allows that;
 	// nil is none.
-	instead func(*Limits) *Rlimit
+	instead func(l *Limits, overhead int64) *Rlimit
 }
 
-// overhead is how many tasks of a sandbox are not the command's: PID 1, and its witness of refused calls.
-// While it starts there is the stub too.
-const overhead = 2
+// overhead is how many tasks of the sandbox are not the command's: PID 1, and its witness of refused calls if
+// there is one. While it starts there is the stub too.
+func (r *resolved) overhead() int64 {
+	if r.filter.heard == byWitness {
+		return 2
+	}
+	return 1
+}
 
 // cgroupLimits are all of them, in the order of Result.Enforced.
 var cgroupLimits = []cgroupLimit{
-	{MemoryLimit, cgroup.Memory, "memory.max", func(l *Limits) bool { return l.MemoryMax > 0 }, func(l *Limits) *Rlimit {
+	{MemoryLimit, cgroup.Memory, "memory.max", func(l *Limits) bool { return l.MemoryMax > 0 }, func(l *Limits, _ int64) *Rlimit {
 		// Of each process, and of its own memory alone. RLIMIT_AS would count what Go and Java only
 		// reserve.
 		return &Rlimit{Type: "RLIMIT_DATA", Soft: uint64(l.MemoryMax), Hard: uint64(l.MemoryMax)}
 	}},
 	{MemoryLimit, cgroup.Memory, "memory.high", func(l *Limits) bool { return l.MemoryHigh > 0 }, nil},
 	{MemoryLimit, cgroup.Memory, "memory.swap.max", func(l *Limits) bool { return l.MemorySwapMax > 0 }, nil},
-	{PidsLimit, cgroup.Pids, "pids.max", func(l *Limits) bool { return l.PidsMax > 0 }, func(l *Limits) *Rlimit {
+	{PidsLimit, cgroup.Pids, "pids.max", func(l *Limits) bool { return l.PidsMax > 0 }, func(l *Limits, overhead int64) *Rlimit {
 		// In a user namespace of its own the sandbox is counted alone: Linux 5.14.
-		n := uint64(l.PidsMax) + overhead
+		n := uint64(l.PidsMax + overhead)
 		return &Rlimit{Type: "RLIMIT_NPROC", Soft: n, Hard: n}
 	}},
 	{CPULimit, cgroup.CPU, "cpu.max", func(l *Limits) bool { return l.CPUMax > 0 }, nil},
@@ -79,7 +84,7 @@ func (r *resolved) resolveLimits(spec *Spec, p placement) error {
 	}
 	var err error
 	if r.placement = p; p.placed() {
-		r.limits, err = limitsOf(&l, p)
+		r.limits, err = limitsOf(&l, p, r.overhead())
 	}
 	return err
 }
@@ -89,7 +94,7 @@ func (r *resolved) replace(limit cgroupLimit, l *Limits) {
 	if limit.instead == nil {
 		return
 	}
-	rlimit := limit.instead(l)
+	rlimit := limit.instead(l, r.overhead())
 	if slices.ContainsFunc(r.rlimits, func(own Rlimit) bool { return own.Type == rlimit.Type }) {
 		return
 	}
@@ -98,7 +103,7 @@ func (r *resolved) replace(limit cgroupLimit, l *Limits) {
 }
 
 // limitsOf returns the limits that the cgroup of p can hold.
-func limitsOf(l *Limits, p placement) (cgroup.Limits, error) {
+func limitsOf(l *Limits, p placement, overhead int64) (cgroup.Limits, error) {
 	var c cgroup.Limits
 	if p.has(cgroup.Memory) {
 		c.MemoryMax, c.MemoryHigh, c.MemorySwapMax = l.MemoryMax, l.MemoryHigh, l.MemorySwapMax

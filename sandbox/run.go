@@ -96,14 +96,20 @@ func (p *Plan) launch(ctx context.Context, files []*os.File, in *cell) (*launch.
 	return process, nil
 }
 
-// again reports whether a start failed for something that the next plan does without, or has anew.
+// again reports whether a start failed for something that the next plan does without, or has anew. Many may
+// fail of the same at once.
 func (p *Plan) again(err error) bool {
 	var u *UnsupportedError
 	if errors.As(err, &u) && u.Feature == SeccompNotify && p.resolved.filter.heard == byWitness {
 		// What is lost is the name of a call that ends the command, and no protection.
-		return thisHost.noteListened()
+		thisHost.noteListened()
+		return true
 	}
-	return errors.Is(err, cgroup.ErrRemoved) && trees.drop(p.resolved.placement.tree)
+	if errors.Is(err, cgroup.ErrRemoved) {
+		trees.drop(p.resolved.placement.tree)
+		return true
+	}
+	return false
 }
 
 // usage completes a Usage. What the kernel has counted for nobody is not known.

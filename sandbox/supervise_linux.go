@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"syscall"
@@ -28,8 +29,8 @@ type supervision struct {
 const maxAnswers = 64
 
 // serve answers until the last process has ended, or ended is closed. It returns when every answer was
-// given.
-func (s *supervision) serve(ctx context.Context, ended <-chan struct{}) {
+// given; the error says that it could not go on, while somebody may wait for an answer.
+func (s *supervision) serve(ctx context.Context, ended <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var answers sync.WaitGroup
 	defer answers.Wait()
@@ -45,8 +46,11 @@ func (s *supervision) serve(ctx context.Context, ended <-chan struct{}) {
 	room := make(chan struct{}, maxAnswers)
 	for {
 		received, err := s.listener.Receive()
-		if err != nil {
-			return
+		switch {
+		case errors.Is(err, io.EOF), ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
 		}
 		n := s.notification(&received)
 		if kills(s.policy.Decide(n.Call, s.arch)) {
@@ -56,7 +60,7 @@ func (s *supervision) serve(ctx context.Context, ended <-chan struct{}) {
 		select {
 		case room <- struct{}{}:
 		case <-ctx.Done():
-			return
+			return nil
 		}
 		answers.Go(func() {
 			defer func() { <-room }()

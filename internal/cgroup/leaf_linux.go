@@ -248,7 +248,7 @@ func (l *Leaf) Settings() []Setting {
 }
 
 // Update puts other limits in force, also while processes run: what is zero in limits is no longer
-// limited. If it fails, some of them may be in force.
+// limited. If it fails, the old ones are in force, unless putting them back failed too.
 func (l *Leaf) Update(limits Limits) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -265,7 +265,10 @@ func (l *Leaf) Update(limits Limits) error {
 		}
 	}
 	if _, err := l.dir.set(todo); err != nil {
-		return err
+		// Some may be in force: the old ones are put back.
+		back, _ := changes(&limits, &l.limits) // both were read above
+		_, backErr := l.dir.set(back)
+		return errors.Join(err, backErr)
 	}
 	l.limits = limits
 	l.settings, err = limits.Settings()

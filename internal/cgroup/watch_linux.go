@@ -144,12 +144,15 @@ func (l *Leaf) watch(name string) (*watch, error) {
 	return l.dir.watch(name)
 }
 
-// cpuTick is the least time between two looks at the processor time. The kernel tells nobody of it.
-const cpuTick = 5 * time.Millisecond
+// cpuTick is the least time, and cpuTickMost the longest, between two looks at the processor time. The kernel tells nobody of it.
+const (
+	cpuTick     = 5 * time.Millisecond
+	cpuTickMost = 50 * time.Millisecond
+)
 
 // AwaitCPUTime returns nil once the processes of the cgroup have used limit of processor time together,
-// the ended ones included, and ctx's error if that ends first. It is seen 5 ms late at most, on each
-// processor that they use.
+// the ended ones included, and ctx's error if that ends first. It looks when the limit can be used up at the
+// earliest, and every 50 ms at least: a process may take more processors than the caller has, if they are there.
 func (l *Leaf) AwaitCPUTime(ctx context.Context, limit time.Duration) error {
 	return l.fault("watch cpu.stat", l.awaitCPUTime(ctx, limit))
 }
@@ -183,7 +186,7 @@ func (l *Leaf) awaitCPUTime(ctx context.Context, limit time.Duration) error {
 			return nil
 		}
 		// No earlier can it be used up, with every processor that may be used busy.
-		timer.Reset(max(left/time.Duration(l.processors()), cpuTick))
+		timer.Reset(min(max(left/time.Duration(l.processors()), cpuTick), cpuTickMost))
 	}
 }
 

@@ -46,7 +46,7 @@ const (
 	kindKeep  = 2 // store the result at opWant
 	kindFork  = 3 // in the child, go on at opWant
 	kindUntil = 4 // again until the result is opWant
-	kindRetry = 5 // go on if the result is opWant, again if it is EAGAIN
+	kindRetry = 5 // go on if the result is opWant, again if it is EAGAIN or EINTR
 
 	recordFailed = 1 // plan.Failed
 )

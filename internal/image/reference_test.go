@@ -125,7 +125,7 @@ func (r *reference) run(pc uint64) (code int64, err error) {
 			}
 			binary.LittleEndian.PutUint64(m, uint64(result))
 		case kind == kindExact && (result == want || tolerated):
-		case kind == kindRetry && result == -int64(unix.EAGAIN):
+		case kind == kindRetry && (result == -int64(unix.EAGAIN) || result == -int64(unix.EINTR)):
 			pc -= opSize
 		case kind == kindRetry && (result == want || tolerated):
 		case kind == kindUntil && result == want:

@@ -17,6 +17,7 @@
 #define SYS_rt_sigreturn 15
 #define SYS_exit_group 231
 #define EAGAIN 11
+#define EINTR 4
 
 TEXT ·interpreter(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ $const_dataAddr, R12
@@ -65,6 +66,8 @@ until:
 
 retry:
 	CMPQ AX, $-EAGAIN
+	JEQ  again
+	CMPQ AX, $-EINTR
 	JEQ  again
 
 exact:

@@ -17,6 +17,7 @@
 #define SYS_exit_group 94
 #define SYS_rt_sigreturn 139
 #define EAGAIN 11
+#define EINTR 4
 
 TEXT ·interpreter(SB), NOSPLIT|NOFRAME, $0-0
 	MOVD $const_dataAddr, R19
@@ -65,6 +66,8 @@ until:
 
 retry:
 	CMN $EAGAIN, R0 // compares with -EAGAIN
+	BEQ again
+	CMN $EINTR, R0
 	BEQ again
 
 exact:

@@ -77,6 +77,12 @@ func (op *Op) Tolerates(reason string, errnos ...unix.Errno) *Op {
 	return op
 }
 
+// Again makes the call again when it fails with EAGAIN or EINTR.
+func (op *Op) Again() *Op {
+	op.Retry = true
+	return op
+}
+
 // Keeps stores the result, whatever it is.
 func (op *Op) Keeps(m *kernel.Memory, at int) *Op {
 	op.Keep, op.KeepAt = m, at

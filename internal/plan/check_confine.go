@@ -128,7 +128,7 @@ func (c *checker) identity(step facts) *Fault {
 	} else if c.process == Stub || c.process == Init && (!c.has(didReadMaps) || c.has(didHandler)) {
 		return c.fault(RuleIdentity, "%s comes at another time", call.Name)
 	}
-	if c.process == Init {
+	if c.process == Init || c.process == Command && step != didSetgroups {
 		c.done &^= didDumpable
 	}
 	// A change of the user or group makes the memory dumpable as fs.suid_dumpable says (commit_creds in

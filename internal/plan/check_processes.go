@@ -154,6 +154,8 @@ func (c *checker) execve() *Fault {
 		return c.fault(RuleFilter, "there is none")
 	case !c.has(didCapset):
 		return c.fault(RuleCapabilities, "the command has all")
+	case !c.has(didDumpable):
+		return c.fault(RuleDumpable, "changing an ID has undone it for PID 1 too")
 	case !c.has(didSession):
 		return c.fault(RuleSession, "it has the caller's")
 	case !c.has(didCore):

@@ -323,6 +323,7 @@ func TestCheckFindsWhatAChangeOfIDsUndoes(t *testing.T) {
 		{RuleLifeline, without("late look")},
 		{RuleLifeline, move("late look", "fork command")},
 		{RuleDumpable, without("late not dumpable")},
+		{RuleDumpable, without("command not dumpable")},
 		{RuleDumpable, move("late not dumpable", "fork command")},
 		{RuleDumpable, without("late not dumpable", "late setresuid", "late owner", "late look", "witness setresuid")},
 		{RuleDumpable, move("init not dumpable", "wait for maps")},

@@ -102,7 +102,7 @@ func (c *checker) witness() *Fault {
 		before, step = didMeet, didReceive
 		note := c.op.Call.Args[2]
 		right = c.value(0) == c.heard && c.value(1) == unix.SECCOMP_IOCTL_NOTIF_RECV && note.Mem == c.told && note.Offset == RecordCall &&
-			zeros(note.Mem.Bytes[RecordCall:RecordSeen]) && len(c.op.Tolerate) == 1
+			zeros(note.Mem.Bytes[RecordCall:RecordSeen]) && len(c.op.Tolerate) == 1 && c.op.Retry
 	case "ppoll":
 		before, step = didReceive, didPoll
 		right = c.bytes(0, 8) != nil && c.value(1) == 1 && c.bytes(2, 16) != nil && zeros(c.bytes(2, 16)) &&

@@ -54,6 +54,7 @@ var witnessBreaks = []breach{
 	{RuleWitness, "it may take the command's ID", with("fork witness", func(op *Op) { op.Call.Args[1].Value = 64 })},
 	{RuleWitness, "another ID", with("fork witness", func(op *Op) { op.Call.Args[0].Mem.Refs[1].To.Bytes[0] = 2 })},
 	{RuleCall, "a counter of another kind", with("open ready", func(op *Op) { op.Call.Args[0].Value = 1 })},
+	{RuleWitness, "what stops it for a while ends it", with("receive", func(op *Op) { op.Retry = false })},
 	{RuleWitness, "something else is received", with("receive", func(op *Op) { op.Call.Args[1].Value = unix.SECCOMP_IOCTL_NOTIF_SEND })},
 	{RuleWitness, "what is received is not told", with("receive", func(op *Op) { op.Call.Args[2].Mem = NewRecord(Ended, 0) })},
 	{RuleWitness, "a call that was given up ends the sandbox", with("receive", func(op *Op) { op.Tolerate, op.Reason = nil, "" })},

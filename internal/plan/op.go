@@ -43,7 +43,7 @@ type Op struct {
 	Want int64
 	// Any accepts every result that is not an error.
 	Any bool
-	// Retry makes the call again when it fails with EAGAIN.
+	// Retry makes the call again when it fails with EAGAIN or EINTR.
 	Retry bool
 	// Keep stores the result, whatever it is, at KeepAt of this memory, and goes on.
 	Keep   *kernel.Memory

@@ -58,7 +58,7 @@ func (op *Op) String() string {
 	case op.Want < 0:
 		fmt.Fprintf(&b, " = -1 %s", unix.ErrnoName(unix.Errno(-op.Want)))
 	case op.Retry:
-		fmt.Fprintf(&b, " = %d, again at EAGAIN", op.Want)
+		fmt.Fprintf(&b, " = %d, again at EAGAIN or EINTR", op.Want)
 	default:
 		fmt.Fprintf(&b, " = %d", op.Want)
 	}

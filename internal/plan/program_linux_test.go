@@ -101,7 +101,7 @@ func sampleWitness(b *Builder, ended *kernel.Memory, ready, going int) {
 	b.Call("witness capset", kernel.Capset())
 	b.Call("witness ready", kernel.Post(ready)).Returns(8)
 	b.Call("witness waits", kernel.Read(going, kernel.Zeroed(8))).Returns(8)
-	b.Call("receive", kernel.ReceiveNotification(listenerFD, ended, RecordCall)).Tolerates("it was given up", unix.ENOENT)
+	b.Call("receive", kernel.ReceiveNotification(listenerFD, ended, RecordCall)).Tolerates("it was given up", unix.ENOENT).Again()
 	b.Call("look for hang-up", kernel.LookForHangUp(listenerFD)).Keeps(ended, RecordSeen)
 	b.Call("kill everything", kernel.KillAll()).Tolerates("nobody may be left", unix.ESRCH)
 	b.Call("end witness", kernel.ExitThread())
@@ -217,6 +217,7 @@ func sampleOtherUser() *Program {
 		b.Call("command setgroups", kernel.Setgroups([]int{3, 4}))
 		b.Call("command setresgid", kernel.Setresgid(2))
 		b.Call("command setresuid", kernel.Setresuid(2))
+		b.Call("command not dumpable", kernel.Prctl(unix.PR_SET_DUMPABLE, 0))
 	})
 	replace(p, find(p, "witness capset"), 0, &Op{Process: Witness, Label: "witness setresuid", Call: kernel.Setresuid(2)})
 	insert("fork command", Init, func(b *Builder) {
