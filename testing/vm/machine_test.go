@@ -215,14 +215,16 @@ func TestRows(t *testing.T) {
 	}
 }
 
-func TestReplaceTable(t *testing.T) {
-	table := tableHead + "| new |\n"
+func TestReplaceRows(t *testing.T) {
+	first, last := hosts[0].name(), hosts[len(hosts)-1].name()
+	row := func(name, text string) string { return "| " + name + " | " + text + " |\n" }
+	rows := map[string]string{first: row(first, "new")}
 	for in, want := range map[string]string{
-		"# A\n":                             "# A\n\n" + table,
-		"# A\n\n" + tableHead + "| old |\n": "# A\n\n" + table,
-		"# A\n\n" + tableHead + "| o |\n\nB\n\nC\n": "# A\n\n" + table + "\nB\n\nC\n",
+		"# A\n": "# A\n\n" + tableHead + row(first, "new"),
+		"# A\n\n" + tableHead + row("gone", "old") + row(first, "old") + row(last, "old"): "# A\n\n" + tableHead + row(first, "new") + row(last, "old"),
+		"# A\n\n" + tableHead + row(last, "old") + "\nB\n\nC\n":                           "# A\n\n" + tableHead + row(first, "new") + row(last, "old") + "\nB\n\nC\n",
 	} {
-		if got := replaceTable(in, table); got != want {
+		if got := replaceRows(in, rows); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}

@@ -80,12 +80,16 @@ func (o outcome) result(h host) string {
 
 func (o outcome) fine() bool { return o.err == nil && o.code == 0 || errors.Is(o.err, errNotReached) }
 
+// name is the first cell of the row.
+func (h host) name() string {
+	if h.parameters == "" {
+		return h.kernel
+	}
+	return h.kernel + ", `" + h.parameters + "`"
+}
+
 // row is a line of the table.
 func (h host) row(o outcome) string {
-	name := h.kernel
-	if h.parameters != "" {
-		name += ", `" + h.parameters + "`"
-	}
 	expected := "runs"
 	if h.refuses != "" {
 		expected = "refuses"
@@ -94,7 +98,7 @@ func (h host) row(o outcome) string {
 	if o.release != "" {
 		release, took = o.release, fmt.Sprintf("%d s", int(o.took.Round(time.Second)/time.Second))
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s | %s |\n", name, release, expected, o.result(h), took)
+	return fmt.Sprintf("| %s | %s | %s | %s | %s |\n", h.name(), release, expected, o.result(h), took)
 }
 
 const tableHead = "| host | kernel | expected | result | time |\n|---|---|---|---|---|\n"
@@ -104,7 +108,7 @@ const tableHead = "| host | kernel | expected | result | time |\n|---|---|---|--
 func runMatrix(ctx context.Context, args []string) (code int, err error) {
 	fs := flag.NewFlagSet("vm matrix", flag.ContinueOnError)
 	only := fs.String("only", "", "rows whose kernel or parameters match this `expression`")
-	update := fs.String("update", "", "`file` whose table is replaced by this one")
+	update := fs.String("update", "", "`file` in whose table the rows are replaced")
 	if err := fs.Parse(args); err != nil {
 		return exitMachine, err
 	}
@@ -112,7 +116,7 @@ func runMatrix(ctx context.Context, args []string) (code int, err error) {
 	if err != nil {
 		return exitMachine, err
 	}
-	table := tableHead
+	rows := map[string]string{}
 	for i, h := range hosts {
 		if !match.MatchString(h.kernel + " " + h.parameters) {
 			continue
@@ -131,9 +135,8 @@ func runMatrix(ctx context.Context, args []string) (code int, err error) {
 		}
 		row := h.row(o)
 		fmt.Print(row)
-		table += row
+		rows[h.name()] = row
 	}
-	fmt.Print("\n" + table)
 	if *update == "" {
 		return code, nil
 	}
@@ -141,7 +144,7 @@ func runMatrix(ctx context.Context, args []string) (code int, err error) {
 	if err != nil {
 		return exitMachine, err
 	}
-	return code, os.WriteFile(*update, []byte(replaceTable(string(text), table)), 0o644)
+	return code, os.WriteFile(*update, []byte(replaceRows(string(text), rows)), 0o644)
 }
 
 // try runs the tests of one row.
@@ -186,21 +189,33 @@ func (o *options) logTests(ctx context.Context, out io.Writer, log string) (code
 	return o.runTests(ctx, io.MultiWriter(out, f))
 }
 
-// replaceTable puts table in the place of the one in text that begins with the same line, or at the end.
-func replaceTable(text, table string) string {
+// replaceRows puts rows into the table of text, by their names and in the order of hosts, and leaves the
+// others as they are. A text without a table gets one at its end.
+func replaceRows(text string, rows map[string]string) string {
 	head, _, _ := strings.Cut(tableHead, "\n")
 	before, after, found := strings.Cut(text, head)
 	if !found {
-		return strings.TrimRight(text, "\n") + "\n\n" + table
+		before = strings.TrimRight(text, "\n") + "\n\n"
 	}
-	rest := ""
+	old, rest := map[string]string{}, ""
 	for line := range strings.Lines(after) {
-		if rest != "" || strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "|") {
+		if rest == "" && strings.HasPrefix(line, "|") {
+			name, _, _ := strings.Cut(strings.TrimPrefix(line, "| "), " |")
+			old[name] = line
+		} else if rest != "" || line != "\n" {
 			rest += line
 		}
 	}
+	table := tableHead
+	for _, h := range hosts {
+		if row, ok := rows[h.name()]; ok {
+			table += row
+		} else {
+			table += old[h.name()] // "" if there was none
+		}
+	}
 	if rest != "" {
-		rest = "\n" + rest
+		table += "\n"
 	}
 	return before + table + rest
 }
