@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"os"
 	"testing"
 
+	"github.com/ringfence-go/ringfence/sandbox"
 	"github.com/ringfence-go/ringfence/testing/sandboxtest"
 )
 
-func TestMain(m *testing.M) { sandboxtest.Main(m) }
+func TestMain(m *testing.M) {
+	sandboxtest.Main(m, func() { _ = sandbox.ReleaseCgroups(context.Background()) }) // CPUTime may have found one
+}
 
 func Example() {
 	os.Args = []string{"hello"}
