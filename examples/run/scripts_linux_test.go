@@ -43,6 +43,28 @@ func TestHosts(t *testing.T) { runScripts(t, scripts+"/hosts") }
 // TestToolchains compiles and runs programs in the sandbox, with the compilers that the machine has.
 func TestToolchains(t *testing.T) { runScripts(t, scripts+"/toolchains") }
 
+// TestCgroupOfAUnit runs the command of the README that gets a cgroup from the user's systemd, as it stands there.
+func TestCgroupOfAUnit(t *testing.T) {
+	sandboxtest.Need(t, sandboxtest.UserNamespaces(), sandboxtest.UserManager())
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, command, ok := strings.Cut(string(readme), "\n    systemd-run ")
+	command, _, _ = strings.Cut(command, "\n")
+	if !ok || !strings.Contains(command, "./run --memory 64M") {
+		t.Fatalf("the README has no such command: %q", command)
+	}
+	cmd := exec.Command("sh", "-c", "systemd-run "+command)
+	cmd.Dir = linkToSelf(t)
+	if os.Getenv("XDG_RUNTIME_DIR") == "" {
+		cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR=/run/user/"+strconv.Itoa(os.Getuid()))
+	}
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "67108864\n" {
+		t.Errorf("%s: %v\n%s", command, err, out)
+	}
+}
+
 // TestCgroupScripts needs a cgroup that is the user's. What runs in the scripts is started in that of this
 // process, which must not be where cgroups are made.
 func TestCgroupScripts(t *testing.T) {
