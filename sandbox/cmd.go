@@ -213,8 +213,19 @@ func (c *Cmd) watch() {
 	c.watchCell()
 	if listener := c.process.Listener(); listener != nil {
 		s := &supervision{listener: listener, policy: c.plan.resolved.filter.policy, arch: c.plan.resolved.facts.Arch, answer: c.spec.Supervisor, forbid: c.forbid}
+		// The command is killed before its Supervisors hear of the caller's end: what they answer then must
+		// not let it go on, and end as if nothing had been.
+		ctx, cancel := context.WithCancel(context.WithoutCancel(c.ctx))
 		c.watchers.Go(func() {
-			if err := s.serve(c.ctx, c.ended); err != nil {
+			defer cancel()
+			select {
+			case <-c.ctx.Done():
+				c.stop(Canceled)
+			case <-c.ended:
+			}
+		})
+		c.watchers.Go(func() {
+			if err := s.serve(ctx, c.ended); err != nil {
 				c.fail("receive a call", err)
 			}
 		})
