@@ -4,10 +4,7 @@ package sandbox
 
 import (
 	"fmt"
-	"strings"
-	"sync"
 
-	"github.com/moby/sys/capability"
 	"golang.org/x/sys/unix"
 
 	"github.com/ringfence-go/ringfence/internal/kernel"
@@ -29,7 +26,7 @@ func (c *compilation) compileSystem(b *plan.Builder) {
 // compileConfine takes from init what neither it nor the command, which inherits this, will need. The
 // capabilities stay until each has taken its IDs.
 func (c *compilation) compileConfine(b *plan.Builder) {
-	b.Append(dropFromBoundingSet()[:c.facts.LastCap+1])
+	c.compileBounding(b)
 	b.Call("forbid gaining privileges", kernel.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1))
 	// Without this the command, which has the same ID, could trace init and read its memory (ptrace(2)).
 	b.Call("keep PID 1 out of the command's reach", kernel.Prctl(unix.PR_SET_DUMPABLE, 0))
@@ -39,25 +36,11 @@ func (c *compilation) compileConfine(b *plan.Builder) {
 	}
 }
 
-// dropFromBoundingSet returns an op for each bit of a capability set. They are the same in every program.
-var dropFromBoundingSet = sync.OnceValue(func() []*plan.Op {
-	const bits = 64
-	known := len(capability.ListKnown())
-	return plan.Ops(plan.Init, func(b *plan.Builder) {
-		for n := range bits {
-			name := fmt.Sprintf("capability %d", n)
-			if n < known {
-				name = "CAP_" + strings.ToUpper(capability.Cap(n).String())
-			}
-			b.Call("drop "+name+" from the bounding set", kernel.Prctl(unix.PR_CAPBSET_DROP, n))
-		}
-	})
-})
-
 // compileInitConfine takes from PID 1 what it had for the command's sake.
 func (c *compilation) compileInitConfine(b *plan.Builder) {
 	// So that the command's streams end when the command closes them.
 	b.CloseBelow("leave the command's descriptors to it", c.report)
+	c.compileUnbound(b)
 	if uid, _ := c.ids.first(); c.ids.uid != uid {
 		// What is left of the command's processes can be killed only by their own ID, now that no
 		// capability is; and the lifeline's signals come only to the ID that asked for them.
@@ -101,7 +84,7 @@ func (c *compilation) commandFlags() kernel.CloneFlags {
 
 // compileCommandFilter takes the command's capabilities and loads its filter. Only executing comes after.
 func (c *compilation) compileCommandFilter(b *plan.Builder) {
-	b.Call("drop every capability of the command", kernel.Capset())
+	c.compileCommandCapabilities(b)
 	if c.filter.heard == byNobody {
 		b.Call(stepLoadFilter, kernel.Seccomp(c.filter.raw))
 		return
@@ -130,6 +113,7 @@ func (c *compilation) compileWitness(b *plan.Builder) {
 	listener := b.Next() // as the command will find
 	const id = 3
 	b.Thread("start the witness of refused calls", id, plan.Witness, func(b *plan.Builder) {
+		c.compileUnbound(b)
 		if uid, _ := c.ids.first(); c.ids.uid != uid {
 			b.Call(fmt.Sprintf("become user %d, as the command is", c.ids.uid), kernel.Setresuid(c.ids.uid))
 		}

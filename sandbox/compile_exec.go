@@ -39,6 +39,7 @@ func (c *compilation) compileUser(b *plan.Builder) {
 		b.Call(fmt.Sprintf("become group %d", c.ids.gid), kernel.Setresgid(c.ids.gid))
 	}
 	if c.ids.uid != uid {
+		c.compileKeep(b)
 		b.Call(fmt.Sprintf("become user %d", c.ids.uid), kernel.Setresuid(c.ids.uid))
 	}
 	if c.ids.gid != gid || c.ids.uid != uid {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moby/sys/capability"
+
 	"github.com/ringfence-go/ringfence/idmap"
 	"github.com/ringfence-go/ringfence/internal/plan"
 	"github.com/ringfence-go/ringfence/internal/probe"
@@ -98,6 +100,11 @@ func goldenSpecs(own idmap.Map) map[string]Spec {
 			if own[0].Size > 1 {
 				s.User.Groups = []int{own[0].ContainerID + 1}
 			}
+		}),
+		"capabilities": with(func(s *Spec) {
+			s.UIDs, s.GIDs = own, own
+			s.User = &User{UID: own[0].ContainerID + own[0].Size - 1, GID: own[0].ContainerID}
+			s.Capabilities = []capability.Cap{capability.CAP_NET_RAW, capability.CAP_BPF}
 		}),
 		"extra-files": with(func(s *Spec) { s.ExtraFiles = []*os.File{nil, os.Stdin, nil, os.Stdout} }),
 		"limits": with(func(s *Spec) {
@@ -265,6 +272,8 @@ var reasons = []struct{ label, test string }{
 	{`name the machine .*`, "TestEtcKnowsTheSandboxAndNobodyElse"},
 	{`open a socket to configure the network|bring the loopback interface up`, "TestNetworkIsLoopbackAlone"},
 	{`drop CAP_[A-Z_]+ from the bounding set|drop every capability of the command`, "TestPayloadHasNoPrivilege"},
+	{`drop CAP_[A-Z_]+ from the bounding set too|drop every other capability of the command|keep CAP_[A-Z_]+ over the execution`, "TestCapabilitiesAreExactlyThoseOfTheSpec"},
+	{`keep capabilities over the change of user`, "TestRootCapabilitiesOfAnotherUserAreExactlyThoseOfTheSpec"},
 	{`forbid gaining privileges|load the seccomp filter`, "TestNoNewPrivsAndFilterAreOn"},
 	{`keep PID 1 out of the command's reach( again)?|close what the set-up opened`, "TestPayloadCannotReadItsInit"},
 	{`drop every capability of PID 1|let PID 1 do nothing but wait and report`, "TestPayloadCannotTraceOrChangeItsInit"},

@@ -30,16 +30,18 @@ type resolved struct {
 
 	namespaces uint64 // CLONE_NEW* flags
 	ids        ids
-	rootPath   string // "" is the base system
-	writable   bool   // rootPath
-	mounts     []mount
-	hostname   string
-	hostNet    bool
-	newProc    bool
-	rlimits    []Rlimit
-	watchCPU   bool // the caller needs the sandbox's /proc to see what its processes use
-	placement  placement
-	limits     cgroup.Limits // of the cgroup, if it is placed in one
+	// capabilities are those that the command keeps, as bits.
+	capabilities uint64
+	rootPath     string // "" is the base system
+	writable     bool   // rootPath
+	mounts       []mount
+	hostname     string
+	hostNet      bool
+	newProc      bool
+	rlimits      []Rlimit
+	watchCPU     bool // the caller needs the sandbox's /proc to see what its processes use
+	placement    placement
+	limits       cgroup.Limits // of the cgroup, if it is placed in one
 
 	filter     filter
 	initFilter []byte
@@ -89,7 +91,7 @@ func resolve(spec *Spec, host *Host, where placement) (*resolved, error) {
 		faults = append(faults, err)
 	}
 	for _, step := range []func(*Spec, *Host) error{
-		r.resolveUnsupported, r.resolveNamespaces, r.resolveIDs, r.resolveRoot, r.resolveMounts, r.resolveCommand,
+		r.resolveUnsupported, r.resolveNamespaces, r.resolveIDs, r.resolveCapabilities, r.resolveRoot, r.resolveMounts, r.resolveCommand,
 	} {
 		if err := step(spec, host); err != nil {
 			faults = append(faults, err)
@@ -254,7 +256,7 @@ func (r *resolved) resolveEnforced(spec *Spec) {
 	if r.newProc {
 		r.enforce(NewProc, "procfs of its own PID namespace")
 	}
-	r.enforce(Capabilities, "capset and bounding set, all empty")
+	r.enforce(Capabilities, r.keptCapabilities())
 	r.enforce(NoNewPrivs, "PR_SET_NO_NEW_PRIVS")
 	r.enforce(SeccompBPF, fmt.Sprintf("%d instructions", len(r.filter.raw)/sizeofInstruction))
 	switch r.filter.heard {

@@ -83,7 +83,6 @@ func (r *resolved) resolveUnsupported(spec *Spec, _ *Host) error {
 		needs   string
 	}{
 		{spec.Terminal != nil, TerminalPTY, later},
-		{len(spec.Capabilities) > 0, Capabilities, later + ", to keep any"},
 		{len(spec.Root.Layers) > 0, LayeredRoot, later},
 		{slices.ContainsFunc(spec.Mounts, func(m Mount) bool { return m.Type == Overlay }), OverlayMount, later},
 	} {

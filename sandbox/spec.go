@@ -73,8 +73,13 @@ type Spec struct {
 	// User is whom the command runs as, by IDs inside; nil is the first ID of UIDs and of GIDs.
 	User *User
 
-	// Capabilities are the ones that the command keeps, in its own user namespace; nil is none. Not
-	// supported by this version: a capability is an *UnsupportedError.
+	// Capabilities are the ones that the command keeps, in its own user namespace; nil is none. They are its
+	// bounding, permitted, effective, inheritable and ambient set, whoever User is, and give power over what
+	// the sandbox owns: its IDs, its network, its files in memory. Over the host they give none, and what
+	// Seccomp refuses stays refused: with CAP_SYS_ADMIN the default policy still lets nobody mount.
+	//
+	// One that the kernel does not know is an *UnsupportedError; with Capabilities in AllowMissing it is
+	// left out.
 	Capabilities []capability.Cap
 
 	// Seccomp is the filter for system calls; nil is seccomp.Default(). There is no value for "no

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moby/sys/capability"
+
 	"github.com/ringfence-go/ringfence/sandbox"
 )
 
@@ -33,6 +35,7 @@ func TestParse(t *testing.T) {
 		{"--root r --root-writable true", options{root: "r", rootWritable: true}},
 		{"--env A=b=c --env D --env=E= --clear-env true", options{env: []string{"A=b=c", "D", "E="}, clearEnv: true}},
 		{"--uid 7 --gid=7 true", options{uid: &seven, gid: &seven}},
+		{"--cap net_raw --cap=CAP_CHOWN --cap cap_Bpf true", options{caps: []capability.Cap{capability.CAP_NET_RAW, capability.CAP_CHOWN, capability.CAP_BPF}}},
 		{"--share-net true", options{shareNet: true}},
 		{"--timeout 10 --cpu-time 1.5s true", options{limits: sandbox.Limits{WallTime: 10 * time.Second, CPUTime: 1500 * time.Millisecond}}},
 		{"--timeout .5 true", options{limits: sandbox.Limits{WallTime: time.Second / 2}}},
@@ -75,6 +78,7 @@ func TestParseRefuses(t *testing.T) {
 		"--bind a":                              "--bind: it takes SRC DST",
 		"--bind=a true":                         "--bind: \"a\" is not of the form SRC:DST",
 		"--bind=a:/b:/c true":                   "a path with a colon needs --bind SRC DST",
+		"--cap RAW true":                        `--cap: "RAW" is no capability (capabilities(7))`,
 		"--share-net=yes true":                  "--share-net: it takes no value",
 		"--uid x true":                          "--uid: \"x\" is not an ID",
 		"--uid -1 true":                         "is not an ID",

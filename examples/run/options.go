@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moby/sys/capability"
+
 	"github.com/ringfence-go/ringfence/sandbox"
 )
 
@@ -23,6 +25,7 @@ type options struct {
 	clearEnv bool
 	hostname string
 	uid, gid *int // nil: the library's choice
+	caps     []capability.Cap
 
 	shareNet     bool
 	limits       sandbox.Limits
@@ -72,6 +75,7 @@ func sections() []section {
 				func(o *options, a []string) error { o.hostname = a[0]; return nil }},
 			{"uid", "ID", "user ID inside; default the caller's own, 1000 for root", id(func(o *options) **int { return &o.uid })},
 			{"gid", "ID", "group ID inside", id(func(o *options) **int { return &o.gid })},
+			{"cap", "NAME", "keep a capability, such as net_raw, within the sandbox", setCap},
 			{"share-net", "", "use the caller's network in place of none",
 				func(o *options, _ []string) error { o.shareNet = true; return nil }},
 		}},

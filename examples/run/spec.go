@@ -20,6 +20,7 @@ func (o *options) spec(stdin io.Reader, lookup func(key string) (string, bool)) 
 		Dir:          o.dir,
 		Root:         sandbox.Root{Path: o.root, Writable: o.rootWritable},
 		Hostname:     o.hostname,
+		Capabilities: o.caps,
 		Limits:       o.limits,
 		AllowMissing: o.allowMissing,
 	}

@@ -271,16 +271,12 @@ func showPrctl(a Arg) string {
 		return "PR_SET_NO_NEW_PRIVS"
 	case unix.PR_CAPBSET_DROP:
 		return "PR_CAPBSET_DROP"
+	case unix.PR_SET_KEEPCAPS:
+		return "PR_SET_KEEPCAPS"
+	case unix.PR_CAP_AMBIENT:
+		return "PR_CAP_AMBIENT"
 	}
 	return strconv.FormatInt(a.Value, 10)
-}
-
-// Capset drops every capability of the calling thread.
-func Capset() Call {
-	header := Zeroed(8)
-	header.put32(0, unix.LINUX_CAPABILITY_VERSION_3)
-	return Call{Name: "capset", Args: []Arg{{Mem: header, Text: "{version=3, pid=0}"},
-		{Mem: Zeroed(24), Text: "{effective=0, permitted=0, inheritable=0}"}}}
 }
 
 // Prlimit sets a resource limit of the calling process.

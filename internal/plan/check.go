@@ -47,11 +47,11 @@ const (
 	RuleSeal         Rule = "a root of the sandbox's own is read-only when PID 2 starts"
 	RuleSetup        Rule = "nothing that the set-up opened is open when PID 2 starts"
 	RuleDumpable     Rule = "PID 1 is not dumpable when PID 2 starts"
-	RuleBoundingSet  Rule = "the bounding set is empty when PID 2 starts"
+	RuleBoundingSet  Rule = "the bounding set is what the command keeps when PID 2 starts, and in the end empty for everybody else"
 	RuleNoNewPrivs   Rule = "no_new_privs comes before any filter, and before PID 2 starts"
 	RuleSession      Rule = "the command has a session of its own"
 	RuleCore         Rule = "the size of core files is bounded"
-	RuleCapabilities Rule = "the command has no capability when it is executed, nor PID 1 when it waits"
+	RuleCapabilities Rule = "the command has its capabilities and no other, in every set, when it is executed, and PID 1 none when it waits"
 	RuleFilter       Rule = "the command's filter is loaded, and nothing but execve comes after it"
 	RuleLow          Rule = "a path at a low address stays the only thing there: free addresses are looked for above, the stack is bounded"
 	RuleExec         Rule = "the last execve tolerates nothing"
@@ -127,6 +127,7 @@ type state struct {
 	strangers bool         // descriptors beyond the inherited may be open
 	done      facts
 	bounding  uint64 // capabilities that are dropped from the bounding set
+	ambient   uint64 // capabilities that are raised in the ambient set
 	umask     int64  // -1 is not known
 	// The ops that opened the mount on top of the host's root, the one below that, and the working
 	// directory; -1 is none.
@@ -186,9 +187,10 @@ const (
 	didHand    // the listener to the caller
 	didReceive // the call for which the filter ends the sandbox
 	didPoll    // the listener, after that
+	didKeepCaps
 
 	// ofProcess are not handed on by a fork: what follows from them is, but each process must do its own.
-	ofProcess = didSession | didCapset | didFilter | didFork | didTell | didWitness | didSetresuidAgain | didMeet | didPost
+	ofProcess = didSession | didCapset | didFilter | didFork | didTell | didWitness | didSetresuidAgain | didMeet | didPost | didKeepCaps
 
 	byCaller = didReadMaps | didSetresgid | didSetresuid
 	byInit   = didDenySetgroups | didUIDMap | didGIDMap
@@ -244,6 +246,8 @@ func (c *checker) header() *Fault {
 	switch {
 	case len(p.Ops) == 0 || len(p.Ops) > MaxOps:
 		return c.fault(RuleBounds, "%d ops", len(p.Ops))
+	case p.Capabilities&^allCapabilities != 0:
+		return c.fault(RuleBounds, "capabilities %#x", p.Capabilities)
 	case p.Inherited < 0 || p.Inherited > maxInherited:
 		return c.fault(RuleBounds, "%d inherited descriptors", p.Inherited)
 	case !inside(p.Report) || !inside(p.Lifeline) || p.Report == p.Lifeline:

@@ -16,15 +16,7 @@ func (c *checker) confine() *Fault {
 	case "prctl":
 		return c.prctl()
 	case "capset":
-		header, data := c.bytes(0, 8), c.bytes(1, 24)
-		if header == nil || data == nil || binary.LittleEndian.Uint32(header) != unix.LINUX_CAPABILITY_VERSION_3 ||
-			!zeros(header[4:]) || !zeros(data) {
-			return c.fault(RuleCall, "capset leaves a capability")
-		}
-		if c.process == Stub || c.process == Init && !c.has(didFork) {
-			return c.fault(RuleCapabilities, "the command needs them to change its IDs")
-		}
-		c.done |= didCapset
+		return c.capset()
 	case "seccomp":
 		return c.seccomp()
 	case "rt_sigprocmask":
@@ -114,6 +106,9 @@ func (c *checker) identity(step facts) *Fault {
 	if c.process == Witness {
 		return c.witness()
 	}
+	if f := c.keepsCapabilities(step); f != nil {
+		return f
+	}
 	if call.Name != "setgroups" && (c.value(0) != c.value(1) || c.value(0) != c.value(2) || c.value(0) < 0) {
 		return c.fault(RuleIdentity, "real, effective and saved ID differ")
 	}
@@ -137,25 +132,6 @@ func (c *checker) identity(step facts) *Fault {
 		return c.fault(RuleDumpable, "PID 1 would be as dumpable as fs.suid_dumpable says")
 	}
 	c.done |= step
-	return nil
-}
-
-func (c *checker) prctl() *Fault {
-	option, value := c.value(0), c.value(1)
-	if c.value(2) != 0 || c.value(3) != 0 || c.value(4) != 0 || c.process == Stub {
-		return c.fault(RuleCall, "prctl(%d, %d, …)", option, value)
-	}
-	switch {
-	case option == unix.PR_SET_NO_NEW_PRIVS && value == 1:
-		c.done |= didNoNewPrivs
-	case option == unix.PR_SET_DUMPABLE && value == 0:
-		c.done |= didDumpable
-		c.redumped = c.redumped || c.process == Init && c.has(didFork)
-	case option == unix.PR_CAPBSET_DROP && value >= 0 && value < 64:
-		c.bounding |= 1 << value
-	default:
-		return c.fault(RuleCall, "prctl(%d, %d)", option, value)
-	}
 	return nil
 }
 

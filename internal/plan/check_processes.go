@@ -17,9 +17,6 @@ const (
 	commandMay   = unix.CLONE_FILES
 )
 
-// allCapabilities are those that every kernel has on which a sandbox works, as bits.
-const allCapabilities = 1<<(unix.CAP_LAST_CAP+1) - 1
-
 func (c *checker) clone3() *Fault {
 	const (
 		size         = 64 // CLONE_ARGS_SIZE_VER0
@@ -112,7 +109,7 @@ func (c *checker) beforeCommand(flags, signal uint64) *Fault {
 		return c.fault(RuleRoot, "it is still there")
 	case c.p.Ops[c.top].Call.Name == "fsmount" && !c.has(didSeal):
 		return c.fault(RuleSeal, "it can be written")
-	case c.bounding&allCapabilities != allCapabilities || c.bounding&(c.bounding+1) != 0:
+	case !c.bounds(c.p.Capabilities):
 		return c.fault(RuleBoundingSet, "%#x are dropped", c.bounding)
 	case !c.has(didNoNewPrivs):
 		return c.fault(RuleNoNewPrivs, "they can be gained")
@@ -154,6 +151,8 @@ func (c *checker) execve() *Fault {
 		return c.fault(RuleFilter, "there is none")
 	case !c.has(didCapset):
 		return c.fault(RuleCapabilities, "the command has all")
+	case c.ambient != c.p.Capabilities:
+		return c.fault(RuleCapabilities, "%#x are ambient", c.ambient)
 	case !c.has(didDumpable):
 		return c.fault(RuleDumpable, "changing an ID has undone it for PID 1 too")
 	case !c.has(didSession):
@@ -209,6 +208,8 @@ func (c *checker) wait4() *Fault {
 		return c.fault(RuleReport, "the start is not told")
 	case !c.has(didCapset):
 		return c.fault(RuleCapabilities, "PID 1 has all")
+	case !c.bounds(0):
+		return c.fault(RuleBoundingSet, "PID 1 has dropped %#x", c.bounding)
 	case !c.has(didFilter):
 		return c.fault(RuleInitFilter, "there is none")
 	case c.fds[c.p.Lifeline].kind != inherited || !c.has(didOwner|didLook):

@@ -108,7 +108,7 @@ var breaks = []breach{
 	{RuleCall, "a pointer that is a number", with("seal", func(op *Op) { op.Call.Args[3].Mem = nil })},
 	{RuleCall, "a number that is no NULL", with("private", func(op *Op) { op.Call.Args[0].Value = 1 })},
 	{RuleCall, "blocked signals", with("reset signals", func(op *Op) { bytesOf(op, 1)[3] = 1 })},
-	{RuleCall, "a capability", with("command capset", func(op *Op) { bytesOf(op, 1)[7] = 1 })},
+	{RuleCapabilities, "a capability", with("command capset", func(op *Op) { bytesOf(op, 1)[7] = 1 })},
 	{RuleCall, "another process's capabilities", with("command capset", func(op *Op) { bytesOf(op, 0)[4] = 1 })},
 	{RuleCall, "prctl of something else", instead("init not dumpable", kernel.Prctl(unix.PR_SET_KEEPCAPS, 1))},
 	{RuleCall, "dumpable", instead("init not dumpable", kernel.Prctl(unix.PR_SET_DUMPABLE, 1))},

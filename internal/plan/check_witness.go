@@ -75,7 +75,7 @@ func (c *checker) meet(step facts) *Fault {
 // isOfWitness reports whether a call is one of the witness's.
 func isOfWitness(name string) bool {
 	switch name {
-	case "setresuid", "capset", "write", "read", "ioctl", "ppoll", "kill", "exit":
+	case "setresuid", "prctl", "capset", "write", "read", "ioctl", "ppoll", "kill", "exit":
 		return true
 	}
 	return false
@@ -94,7 +94,7 @@ func (c *checker) witness() *Fault {
 		right = c.value(0) == c.late && c.value(1) == c.late && c.value(2) == c.late && !c.has(didCapset)
 	case "write":
 		before, step = didCapset, didPost
-		right = c.value(0) == c.words[0] && (c.late < 0 || c.has(didSetresuidAgain))
+		right = c.value(0) == c.words[0] && (c.late < 0 || c.has(didSetresuidAgain)) && c.bounds(0)
 	case "read":
 		before, step = didPost, didMeet
 		right = c.value(0) == c.words[1]

@@ -67,6 +67,8 @@ type Program struct {
 	Payload []int
 	// Report is the socket that the records go to; Lifeline the pipe whose other end the caller holds.
 	Report, Lifeline int
+	// Capabilities are those that the command keeps, as bits; nobody else keeps any.
+	Capabilities uint64
 	// KeepsGroups says that the caller's user namespace lets nobody set groups (user_namespaces(7)): PID 1
 	// cannot leave the caller's.
 	KeepsGroups bool
