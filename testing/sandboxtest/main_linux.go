@@ -10,7 +10,8 @@ import (
 )
 
 // UID and GID are whom Main runs tests as when root has started them. No entry in /etc/passwd is
-// needed; the number is out of the way of users, and of the subordinate ranges that distributions
+// needed, and none is made: in a mount namespace of the tests' own they see one, and subordinate IDs, see
+// SubordinateIDs. The number is out of the way of users, and of the subordinate ranges that distributions
 // give out, which begin at 100000.
 const (
 	UID = 64321

@@ -31,5 +31,8 @@ func UnifiedCgroups() Requirement { return onlyLinux("cgroup-v2") }
 // UserManager is a requirement, named "user-manager", that only Linux meets.
 func UserManager() Requirement { return onlyLinux("user-manager") }
 
+// SubordinateIDs is a requirement, named "subordinate-ids", that only Linux meets.
+func SubordinateIDs() Requirement { return onlyLinux("subordinate-ids") }
+
 // osThings are the things of the system that a test can leave behind; none are known here.
 func osThings() map[string]string { return nil }

@@ -53,7 +53,7 @@ func userPassIn(dir string) (outcome, error) {
 	defer os.RemoveAll(work)
 	home, tmp, testlog := work+"/home", work+"/tmp", work+"/tmp/testlog.txt"
 	binary := filepath.Join(work, filepath.Base(os.Args[0]))
-	if err := prepare(work, home, tmp, binary); err != nil {
+	if err := errors.Join(prepare(work, home, tmp, binary), writeAccount(work)); err != nil {
 		return outcome{}, err
 	}
 
@@ -160,6 +160,7 @@ func passOnSignals(p *os.Process) (stop func()) {
 func becomeUser(parent int) error {
 	// The signal below belongs to a thread, and the thread that calls execve keeps it.
 	runtime.LockOSThread()
+	giveAccount(filepath.Dir(os.Args[0]))
 	if err := syscall.Setgroups(nil); err != nil {
 		return fmt.Errorf("setgroups: %w", err)
 	}
