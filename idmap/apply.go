@@ -7,15 +7,20 @@ import (
 	"syscall"
 )
 
-// ApplyError says which file of /proc did not take what Apply wrote to it.
+// ApplyError says which file of /proc did not get its map, from Apply itself or from the program that
+// ApplyByHelper runs.
 type ApplyError struct {
 	File   string // "/proc/7/gid_map"
+	Helper string // the program that was to write it: "/usr/bin/newgidmap"; "" is none
 	Remedy string // what the user can do; "" if nothing is known
-	Err    error  // the cause: most often a syscall.Errno
+	Err    error  // the cause: a syscall.Errno, or for a Helper mostly one of the errors below
 }
 
 func (e *ApplyError) Error() string {
 	s := fmt.Sprintf("idmap: write %s: %v", e.File, e.Err)
+	if e.Helper != "" {
+		s = fmt.Sprintf("idmap: write %s by %s: %v", e.File, e.Helper, e.Err)
+	}
 	if e.Remedy != "" {
 		s += " (" + e.Remedy + ")"
 	}
@@ -24,6 +29,21 @@ func (e *ApplyError) Error() string {
 
 // Unwrap returns the cause.
 func (e *ApplyError) Unwrap() error { return e.Err }
+
+// The causes for which IDs other than the caller's own cannot be had. Whoever returns one says in a Remedy
+// what can be done.
+var (
+	// ErrNoHelper says that newuidmap(1) or newgidmap(1) is not installed.
+	ErrNoHelper = errors.New("the program is not installed")
+	// ErrNoPrivilege says that the program is there and gets no privilege by being executed.
+	ErrNoPrivilege = errors.New("the program gets no privilege")
+	// ErrNoSubordinate says that no subordinate IDs are set aside for the user, or fewer than are asked for.
+	ErrNoSubordinate = errors.New("the user has not enough subordinate IDs")
+	// ErrNotSubordinate says that an ID is neither the caller's own nor a subordinate one.
+	ErrNotSubordinate = errors.New("not the caller's to map")
+	// ErrInUse says that other sandboxes have the subordinate IDs of the user.
+	ErrInUse = errors.New("subordinate IDs are in use by other sandboxes")
+)
 
 // The files that Apply writes, below /proc/PID.
 const (

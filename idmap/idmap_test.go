@@ -172,6 +172,7 @@ func FuzzSubordinate(f *testing.F) {
 		if err != nil {
 			return
 		}
+		checkUnion(t, ranges)
 		for _, r := range ranges {
 			if r.HostID < 1 {
 				t.Errorf("range %v gives away the host's root", r)

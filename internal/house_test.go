@@ -44,7 +44,7 @@ var mayImport = map[string][]string{
 // functions of data: they may use its constants and types, and the calls in pureCalls.
 var (
 	unixFolders = []string{"internal/kernel/", "internal/plan/", "internal/image/", "internal/launch/", "internal/probe/",
-		"internal/cgroup/", "idmap/apply", "sandbox/", "testing/", "examples/"}
+		"internal/cgroup/", "idmap/apply", "idmap/auto", "sandbox/", "testing/", "examples/"}
 	unixConstants = []string{"internal/kernel/", "internal/plan/", "internal/image/",
 		"sandbox/compile", "sandbox/plan", "sandbox/validate"}
 	pureCalls = []string{"ByteSliceFromString", "BytePtrFromString", "ByteSliceToString", "Major", "Minor", "Mkdev",
