@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ringfence-go/ringfence/internal/cgroup"
 )
 
@@ -25,6 +27,9 @@ type placement struct {
 	// assumed says that nothing was looked for: a plan that is only printed has the cgroup that a host
 	// with every controller would give.
 	assumed bool
+	// ceiling has the caller's own hard limits, by their names: those that stand for limits of a cgroup cannot
+	// be set above them. One that is not in it bounds nothing.
+	ceiling map[string]uint64
 }
 
 // placed reports whether the sandbox has a cgroup of its own.
@@ -82,7 +87,20 @@ func place(ctx context.Context, spec *Spec) (placement, error) {
 	if ctx.Err() != nil {
 		return placement{}, ctx.Err()
 	}
-	return placement{tree: tree, cause: err}, nil
+	return placement{tree: tree, cause: err, ceiling: hardLimits("RLIMIT_DATA", "RLIMIT_NPROC")}, nil
+}
+
+// hardLimits reads the caller's own.
+func hardLimits(names ...string) map[string]uint64 {
+	all := map[string]uint64{}
+	for _, name := range names {
+		number, _ := rlimitResource(name)
+		var own unix.Rlimit
+		if err := unix.Getrlimit(number, &own); err == nil { // no other number is asked for
+			all[name] = own.Max
+		}
+	}
+	return all
 }
 
 // patienceWithout bounds the search for a cgroup that a Spec can do without: a bus may not answer.
@@ -200,12 +218,13 @@ func (c *treeCache) drop(tree *cgroup.Tree) {
 // need not call it: everything is given back when it ends.
 func ReleaseCgroups(ctx context.Context) error {
 	trees.mu.Lock()
-	defer trees.mu.Unlock()
+	found := trees.trees
+	trees.trees, trees.failed = nil, nil
+	trees.mu.Unlock()
 	var failed []error
-	for _, tree := range trees.trees {
+	for _, tree := range found { // one that is there twice is closed once
 		failed = append(failed, tree.Close(ctx))
 	}
-	trees.trees, trees.failed = nil, nil
 	return cgroupError("give the cgroups back", errors.Join(failed...))
 }
 

@@ -76,7 +76,7 @@ func (r *resolved) resolveLimits(spec *Spec, p placement) error {
 			if !slices.Contains(r.missing, limit.feature) {
 				r.missing = append(r.missing, limit.feature)
 			}
-			r.replace(limit, &l)
+			r.replace(limit, &l, p)
 		}
 	}
 	if l.CPUTime > 0 && !p.placed() {
@@ -89,8 +89,9 @@ func (r *resolved) resolveLimits(spec *Spec, p placement) error {
 	return err
 }
 
-// replace sets the resource limit that stands for a cgroup's, unless the Spec has one itself.
-func (r *resolved) replace(limit cgroupLimit, l *Limits) {
+// replace sets the resource limit that stands for a cgroup's, unless the Spec has one itself. Where the
+// caller's own is lower, that one holds, and holds what was asked for too.
+func (r *resolved) replace(limit cgroupLimit, l *Limits, p placement) {
 	if limit.instead == nil {
 		return
 	}
@@ -98,8 +99,13 @@ func (r *resolved) replace(limit cgroupLimit, l *Limits) {
 	if slices.ContainsFunc(r.rlimits, func(own Rlimit) bool { return own.Type == rlimit.Type }) {
 		return
 	}
+	by := rlimit.Type
+	if own, ok := p.ceiling[rlimit.Type]; ok && own < rlimit.Hard {
+		rlimit.Soft, rlimit.Hard = own, own
+		by = fmt.Sprintf("%s, which is %d for the caller itself", by, own)
+	}
 	r.rlimits = append(r.rlimits, *rlimit)
-	r.enforce(limit.feature, rlimit.Type)
+	r.enforce(limit.feature, by)
 }
 
 // limitsOf returns the limits that the cgroup of p can hold.
