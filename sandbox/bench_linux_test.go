@@ -4,7 +4,9 @@ import (
 	"context"
 	"os/exec"
 	"runtime"
+	"slices"
 	"testing"
+	"time"
 )
 
 // The command of the benchmarks is a program of the host, so that os/exec can run the same one. For a
@@ -23,6 +25,29 @@ func BenchmarkRun(b *testing.B) {
 	for b.Loop() {
 		benchRun(b)
 	}
+}
+
+// What a cgroup adds to a run: runs with the limits that most will have take turns with runs without, and the
+// median of these is to be compared with that of the others.
+func BenchmarkRunInCgroup(b *testing.B) {
+	limit := inCgroup(b, Limits{MemoryMax: 64 << 20, PidsMax: 16, CPUMax: 1})
+	var times [2][]time.Duration
+	for b.Loop() {
+		for i, change := range []func(*Spec){func(*Spec) {}, limit} {
+			spec := Spec{Args: []string{benchCommand}}
+			change(&spec)
+			began := time.Now()
+			r, err := Run(context.Background(), spec)
+			if err != nil || r.Err() != nil {
+				b.Fatal(r, err)
+			}
+			times[i] = append(times[i], time.Since(began))
+		}
+	}
+	median := func(i int) float64 { return float64(slices.Sorted(slices.Values(times[i]))[len(times[i])/2]) }
+	b.ReportMetric(median(0), "ns/run")
+	b.ReportMetric(median(1), "ns/run-in-cgroup")
+	b.ReportMetric(median(1)/median(0), "ratio")
 }
 
 func BenchmarkRunParallel(b *testing.B) {

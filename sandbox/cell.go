@@ -15,12 +15,14 @@ import (
 
 // cell is the cgroup of a running sandbox.
 type cell struct {
+	tree     *cgroup.Tree
 	leaf     *cgroup.Leaf
-	limits   cgroup.Limits // that the command has
+	limits   cgroup.Limits // that the command has at first
 	overhead int64         // tasks that are not the command's
 
-	mu    sync.Mutex
-	peaks cgroup.Peaks // what was seen where the kernel keeps none; Unknown until that is over
+	mu       sync.Mutex
+	sampled  cgroup.Peaks    // what was seen where the kernel keeps no peaks; Unknown until that is over
+	estimate cgroup.Estimate // what the limits tell of them
 }
 
 // removePatience bounds the wait for what cannot be killed at once, such as a process that waits for a
@@ -42,7 +44,8 @@ func (p *Plan) newCell(ctx context.Context) (*cell, error) {
 		return nil, cgroupError("make the sandbox's cgroup", err)
 	}
 	none := cgroup.Peaks{Memory: cgroup.Unknown, Pids: cgroup.Unknown}
-	return &cell{leaf: leaf, limits: p.resolved.limits, overhead: p.resolved.overhead(), peaks: none}, nil
+	return &cell{tree: tree, leaf: leaf, limits: p.resolved.limits, overhead: p.resolved.overhead(),
+		sampled: none, estimate: cgroup.NewEstimate(p.resolved.limits)}, nil
 }
 
 // cgroupError is the error of an operation on the sandbox's cgroup.
@@ -61,18 +64,51 @@ func cgroupError(op string, err error) error {
 	return e
 }
 
-// started says that the set-up is over: what was there for it alone may be used no more.
+// started says that the set-up is over: what was there for it alone may be used no more. Whoever starts
+// one sandbox starts another: the cgroup of that is made while this one runs.
 func (c *cell) started() error {
-	if c == nil || c.limits.PidsMax == 0 {
+	if c == nil {
 		return nil
 	}
-	return cgroupError("limit the number of processes", c.leaf.Update(c.limits))
+	ahead := c.limits
+	if c.limits.PidsMax > 0 {
+		ahead.PidsMax++ // as in newCell
+		if err := c.leaf.Update(c.limits); err != nil && !errors.Is(err, cgroup.ErrRemoved) {
+			return cgroupError("limit the number of processes", err)
+		}
+		// Of what ReleaseCgroups has killed, Wait tells.
+	}
+	c.tree.Ahead(ahead)
+	return nil
 }
 
-// end reads what was used and removes the cgroup, with whatever may still be in it.
+// end reads what was used and removes the cgroup, with whatever may still be in it. Of a sandbox that
+// ReleaseCgroups has killed nothing is known.
 func (c *cell) end() (cgroup.Stats, error) {
-	stats, err := c.leaf.Stats()
+	stats, err := c.leaf.Used()
+	if errors.Is(err, cgroup.ErrRemoved) {
+		return stats, nil
+	}
 	return stats, errors.Join(cgroupError("read the sandbox's cgroup", err), c.remove())
+}
+
+// update puts other limits in force.
+func (c *cell) update(limits cgroup.Limits) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before, err := c.leaf.Stats()
+	if err == nil {
+		err = c.leaf.Update(limits)
+	}
+	if err != nil {
+		return err
+	}
+	after, err := c.leaf.Stats()
+	if err != nil {
+		return err
+	}
+	c.estimate = c.estimate.Update(limits, before, after)
+	return nil
 }
 
 func (c *cell) remove() error {
@@ -89,14 +125,14 @@ func (c *cell) sample(ctx context.Context) {
 	peaks := c.leaf.SamplePeaks(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.peaks = peaks
+	c.sampled = peaks
 }
 
 // count puts what the cgroup has counted into a Usage. What it has not stays as it is.
 func (c *cell) count(u *Usage, s cgroup.Stats) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s, sampled := s.WithPeaks(c.peaks, c.limits)
+	s, sampled := c.estimate.Complete(s, c.sampled)
 	if s.CPU.User != cgroup.Unknown {
 		u.User, u.System = s.CPU.User, s.CPU.System
 	}
@@ -176,8 +212,7 @@ func (c *Cmd) Update(limits Limits) error {
 	if err := f.err(); err != nil {
 		return err
 	}
-	leaf, err := c.cgroup()
-	if err != nil {
+	if _, err := c.cgroup(); err != nil {
 		return err
 	}
 	where := c.plan.resolved.placement
@@ -190,7 +225,7 @@ func (c *Cmd) Update(limits Limits) error {
 	if err != nil {
 		return err
 	}
-	return cgroupError("change the limits", leaf.Update(changed))
+	return cgroupError("change the limits", c.cell.update(changed))
 }
 
 // cgroup returns the cgroup of what runs.

@@ -79,21 +79,30 @@ func (p *Plan) launch(ctx context.Context, files []*os.File, in *cell) (*launch.
 	if p.resolved.watchCPU {
 		cfg.Extra++
 	}
-	if in != nil {
-		if p.resolved.placement.moved() {
-			cfg.Enter = func(pid int) error { return in.leaf.Enter(ctx, pid) }
-		} else {
-			cfg.UseCgroupFD, cfg.CgroupFD = true, in.leaf.FD()
-		}
+	born := in != nil && !p.resolved.placement.moved()
+	if in != nil && !born {
+		cfg.Enter = func(pid int) error { return in.leaf.Enter(ctx, pid) }
 	}
 	if i := p.resolved.ids; i.byCaller {
 		cfg.MapIDs = func(pid int) error { return idmap.Apply(pid, i.uids, i.gids, false) }
 	}
-	process, err := launch.Start(ctx, cfg)
-	if err != nil {
-		return nil, p.startError(ctx, err)
+	var process *launch.Process
+	if !born {
+		process, err = launch.Start(ctx, cfg)
+	} else {
+		err = in.leaf.Born(func(fd int) (err error) {
+			cfg.UseCgroupFD, cfg.CgroupFD = true, fd
+			process, err = launch.Start(ctx, cfg)
+			return err
+		})
 	}
-	return process, nil
+	switch {
+	case err == nil:
+		return process, nil
+	case errors.Is(err, cgroup.ErrRemoved): // by ReleaseCgroups, a moment ago
+		return nil, cgroupError("start in the sandbox's cgroup", err)
+	}
+	return nil, p.startError(ctx, err)
 }
 
 // again reports whether a start failed for something that the next plan does without, or has anew. Many may

@@ -47,7 +47,7 @@ func TestCgroupPauseStopsTime(t *testing.T) {
 	if _, err := leaf.Stats(); !errors.Is(err, ErrRemoved) {
 		t.Errorf("statistics of what was removed: %v", err)
 	}
-	if leaf.FD() != -1 || leaf.Remove(ctx) != nil {
+	if leaf.fd() != -1 || leaf.Remove(ctx) != nil {
 		t.Error("a cgroup was removed twice")
 	}
 }
@@ -86,7 +86,7 @@ func TestCgroupsInARowLeaveNothing(t *testing.T) {
 			t.Fatal(i, err)
 		}
 		if tree.Entry() == EnterByClone {
-			if err := cloneInto(leaf.FD()); err != nil {
+			if err := cloneInto(leaf.fd()); err != nil {
 				t.Fatal(i, err)
 			}
 		}
@@ -157,42 +157,5 @@ func TestCgroupRemovedEndsWaits(t *testing.T) {
 		if err := <-ends; !errors.Is(err, ErrRemoved) {
 			t.Error(err)
 		}
-	}
-}
-
-func TestCgroupMadeAheadIsUsed(t *testing.T) {
-	tree := findTree(t, Pids)
-	for range 2 {
-		if err := tree.Ahead(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	spare := leaves(t, tree)
-	if len(spare) != 1 {
-		t.Fatalf("%q were made ahead", spare)
-	}
-	leaf := newLeaf(t, tree, Limits{PidsMax: 3})
-	if leaf.Path() != spare[0] {
-		t.Errorf("%s was made, and %s not used", leaf.Path(), spare[0])
-	}
-	if err := tree.Ahead(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	// One that somebody removed is none.
-	if err := tree.dir.remove(filepath.Base(tree.spare.path)); err != nil {
-		t.Fatal(err)
-	}
-	start(t, newLeaf(t, tree, Limits{PidsMax: 20}), "memory 1").says(t)
-	if err := tree.Ahead(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := tree.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := filepath.Glob(tree.Path() + "/ringfence-[0-9]*"); err != nil || got != nil {
-		t.Errorf("%q are left (%v)", got, err)
-	}
-	if err := tree.Ahead(t.Context()); err != nil || tree.spare != nil {
-		t.Errorf("a closed tree made one ahead (%v)", err)
 	}
 }

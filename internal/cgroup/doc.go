@@ -10,6 +10,7 @@
 //
 //	limits.go     which limit is which value in which file
 //	stats.go      what the kernel counted, and what follows from it
+//	peaks.go      the most that there was, where the kernel does not say
 //	parse.go      the formats of its files
 //	place.go      where in the tree a process is
 //	choose.go     which cgroup will do, and why others will not
@@ -23,6 +24,7 @@
 //	bus_linux.go       how systemd is spoken to
 //	tree_linux.go      owns the subtree: controllers, and how a process gets in
 //	leaf_linux.go      makes a cgroup and sets its limits
+//	ahead_linux.go     makes the next one meanwhile
 //	measure_linux.go   reads what was counted, samples what was not
 //	watch_linux.go     waits for events in its files
 //	control_linux.go   pauses, kills, removes

@@ -78,16 +78,43 @@ func (d *dir) read(name string) ([]byte, error) {
 // readAll returns the contents from the beginning. Every read of a kernfs file continues what the first
 // began, so that what is put together is of one moment unless it is longer than a page.
 func readAll(fd int) ([]byte, error) {
-	buf := make([]byte, 0, 4096)
+	return readUntil(fd, nil, func(n, _ int) bool { return n == 0 })
+}
+
+// readValue is read for a file that is written at once, as all are but lists of processes: what did not
+// fill buf is all of it (single_open and seq_read_iter of fs/seq_file.c), and nobody asks whether there is
+// more. The contents are in buf if they fit there.
+func (d *dir) readValue(name string, buf []byte) ([]byte, error) {
+	fd, err := d.openFile(name, unix.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	return readValue(fd, buf)
+}
+
+func readValue(fd int, buf []byte) ([]byte, error) {
+	return readUntil(fd, buf, func(n, room int) bool { return n < room })
+}
+
+// valueSize holds the contents of most files.
+const valueSize = 4096
+
+func readUntil(fd int, buf []byte, last func(n, room int) bool) ([]byte, error) {
+	if buf = buf[:0]; cap(buf) == 0 {
+		buf = make([]byte, 0, valueSize)
+	}
 	for {
-		n, err := ignoringEINTR(func() (int, error) { return unix.Pread(fd, buf[len(buf):cap(buf)], int64(len(buf))) })
+		room := buf[len(buf):cap(buf)]
+		n, err := ignoringEINTR(func() (int, error) { return unix.Pread(fd, room, int64(len(buf))) })
 		if err != nil {
 			return nil, err
 		}
-		if n == 0 {
+		buf = buf[:len(buf)+n]
+		if last(n, len(room)) {
 			return buf, nil
 		}
-		if buf = buf[:len(buf)+n]; len(buf) == cap(buf) {
+		if len(buf) == cap(buf) {
 			buf = append(buf, make([]byte, len(buf))...)[:len(buf)]
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -26,73 +27,28 @@ type Leaf struct {
 
 // New makes a cgroup in which limits are in force. Each of its controllers must be enabled.
 func (t *Tree) New(ctx context.Context, limits Limits) (*Leaf, error) {
-	settings, err := limits.Settings()
+	t.making.RLock()
+	defer t.making.RUnlock()
+	l, err := t.take()
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range settings {
-		if !t.Has(s.Controller) {
-			return nil, &Error{Op: "set " + s.File, Path: t.dir.path, Err: &MissingError{[]Controller{s.Controller}}}
-		}
-	}
-	d, err := t.take()
-	if err != nil {
-		return nil, err
-	}
-	l := &Leaf{tree: t, name: path.Base(d.path), gone: make(chan struct{}), dir: d, limits: limits}
-	if l.settings, err = d.set(settings); err == nil {
+	if err = l.Update(limits); err == nil {
 		err = t.add(l)
 	}
 	if err != nil {
-		err = oneLine(err, t.dir.discard(ctx, d))
-		d.close()
-		return nil, err
+		return nil, oneLine(err, l.Remove(ctx))
 	}
 	return l, nil
 }
 
-// Ahead makes the cgroup that the next New will take, if there is none yet. Making one is most of what New
-// costs; whoever waits for a sandbox anyway can do it meanwhile. Close removes it; that of a caller that
-// ends without Close is removed at the next start of one.
-func (t *Tree) Ahead(ctx context.Context) error {
-	t.mu.Lock()
-	done := t.closed || t.spare != nil
-	t.mu.Unlock()
-	if done {
-		return nil
-	}
+// make makes a cgroup without limits, which nobody knows of yet.
+func (t *Tree) make() (*Leaf, error) {
 	d, err := t.dir.create(leafPrefix)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	t.mu.Lock()
-	if !t.closed && t.spare == nil {
-		t.spare, d = d, nil
-	}
-	t.mu.Unlock()
-	if d == nil {
-		return nil
-	}
-	defer d.close()
-	return t.dir.discard(ctx, d)
-}
-
-// take returns the cgroup that was made ahead, or makes one.
-func (t *Tree) take() (*dir, error) {
-	t.mu.Lock()
-	d, closed := t.spare, t.closed
-	t.spare = nil
-	t.mu.Unlock()
-	if closed {
-		return nil, &Error{Op: "make a cgroup", Path: t.dir.path, Err: ErrRemoved}
-	}
-	if d != nil && d.has("cgroup.procs") {
-		return d, nil
-	}
-	if d != nil { // somebody removed it
-		d.close()
-	}
-	return t.dir.create(leafPrefix)
+	return &Leaf{tree: t, name: path.Base(d.path), gone: make(chan struct{}), dir: d}, nil
 }
 
 func (t *Tree) add(l *Leaf) error {
@@ -152,7 +108,7 @@ func (d *dir) createError(err error) error {
 	return e
 }
 
-// set writes settings, and returns those that are in force.
+// set writes settings, and returns those that are in force: all but one that there is nothing for.
 func (d *dir) set(settings []Setting) ([]Setting, error) {
 	var done []Setting
 	for _, s := range settings {
@@ -189,15 +145,32 @@ func (l *Leaf) Name() string { return l.name }
 // Path is the directory of the cgroup.
 func (l *Leaf) Path() string { return path.Join(l.tree.dir.path, l.name) }
 
-// FD is the descriptor of the directory, for syscall.SysProcAttr.CgroupFD. It is l's own; -1 once l is
-// removed.
-func (l *Leaf) FD() int {
+// Born calls start with the descriptor of the directory, for syscall.SysProcAttr.CgroupFD. Until start
+// returns it is that of no other file, even if the cgroup is removed meanwhile: then nothing can be born
+// there, and an error of start's matches ErrRemoved too.
+func (l *Leaf) Born(start func(fd int) error) error {
+	l.mu.Lock()
+	d := l.dir
+	l.mu.Unlock()
+	if d == nil {
+		return l.fault("start a process", ErrRemoved)
+	}
+	conn, err := d.file.SyscallConn()
+	if err == nil {
+		var startErr error
+		if err = conn.Control(func(fd uintptr) { startErr = start(int(fd)) }); err == nil && startErr == nil {
+			return nil
+		}
+		err = oneLine(err, startErr) // one of them is nil
+	}
+	// Whoever removes it holds the lock: what is told by an errno of clone3 (ENOENT, ENODEV), or by a SIGKILL,
+	// is then known to be that.
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.dir == nil {
-		return -1
+		return l.fault("start a process", fmt.Errorf("%w: %w", ErrRemoved, err))
 	}
-	return l.dir.fd()
+	return err
 }
 
 // Procs opens cgroup.procs for writing: a process that inherits it enters by writing "0" to it, if the
@@ -261,18 +234,25 @@ func (l *Leaf) Update(limits Limits) error {
 	}
 	for _, s := range todo {
 		if !l.tree.Has(s.Controller) {
-			return l.fault("set "+s.File, &MissingError{[]Controller{s.Controller}})
+			return &Error{Op: "set " + s.File, Path: l.tree.dir.path, Err: &MissingError{[]Controller{s.Controller}}}
 		}
 	}
-	if _, err := l.dir.set(todo); err != nil {
+	done, err := l.dir.set(todo)
+	if err != nil {
 		// Some may be in force: the old ones are put back.
 		back, _ := changes(&limits, &l.limits) // both were read above
 		_, backErr := l.dir.set(back)
-		return errors.Join(err, backErr)
+		return oneLine(err, backErr)
 	}
+	all, err := limits.Settings()
+	if err != nil {
+		return err
+	}
+	l.settings = slices.DeleteFunc(all, func(s Setting) bool {
+		return !slices.Contains(done, s) && !slices.Contains(l.settings, s)
+	})
 	l.limits = limits
-	l.settings, err = limits.Settings()
-	return err
+	return nil
 }
 
 // with calls act with the directory of the cgroup, as long as there is one.

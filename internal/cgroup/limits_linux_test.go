@@ -124,12 +124,12 @@ func TestCgroupMemoryBombIsKilledAlone(t *testing.T) {
 	if status := bomb.end(); status.Signal() != syscall.SIGKILL {
 		t.Errorf("the bomb ended with %v", status)
 	}
-	s, sampled := stats(t, leaf).WithPeaks(<-peaks, Limits{MemoryMax: 30 * mib})
+	s, sampled := NewEstimate(Limits{MemoryMax: 30 * mib}).Complete(stats(t, leaf), <-peaks)
 	if got := s.OOMKilled(); got != OOMByLimit {
 		t.Errorf("%v: %+v", got, s.Memory)
 	}
-	if quick, err := leaf.OOMKilled(); err != nil || quick != OOMByLimit {
-		t.Errorf("%v, %v", quick, err)
+	if used, err := leaf.Used(); err != nil || used.OOMKilled() != OOMByLimit || used.CPU.Usage <= 0 {
+		t.Errorf("at the end: %+v, %v", used, err)
 	}
 	if s.Memory.Peak < 25*mib || s.Memory.Peak > 31*mib {
 		t.Errorf("the peak was %d bytes, sampled: %v", s.Memory.Peak, sampled)
@@ -170,7 +170,7 @@ func TestCgroupForkBombIsHeld(t *testing.T) {
 	if err := leaf.AwaitPidsMax(ctx); err != nil {
 		t.Error(err)
 	}
-	s, _ := stats(t, leaf).WithPeaks(Peaks{Unknown, Unknown}, Limits{PidsMax: most})
+	s, _ := NewEstimate(Limits{PidsMax: most}).Complete(stats(t, leaf), Peaks{Unknown, Unknown})
 	t.Logf("%s: %+v", said, s.Pids)
 	if s.Pids.MaxEvents < 1 || s.Pids.Peak > most || s.Pids.Peak < most-1 {
 		t.Errorf("%+v", s.Pids)

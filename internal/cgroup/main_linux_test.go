@@ -144,6 +144,32 @@ var programs = map[string]func(args []string){
 		fmt.Println(tree.Path())
 		_, _ = io.Copy(io.Discard, os.Stdin)
 	},
+	// cycle makes, fills, reads and removes so many cgroups, one after the other.
+	"cycle": func(args []string) {
+		n, _ := strconv.Atoi(args[1])
+		ctx := context.Background()
+		tree, err := Find(ctx, Options{Path: args[0], Need: []Controller{Memory, Pids, CPU, IO}})
+		for range n {
+			var leaf *Leaf
+			if err == nil {
+				leaf, err = tree.New(ctx, Limits{MemoryMax: mib, PidsMax: 6, CPUMax: 1})
+			}
+			if err == nil {
+				err = leaf.Update(Limits{MemoryMax: mib, PidsMax: 5, CPUMax: 1})
+			}
+			if err == nil {
+				leaf.SamplePeaks(ctx) // which does nothing here
+				_, err = leaf.Used()
+			}
+			if err == nil {
+				err = leaf.Remove(ctx)
+			}
+		}
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(3)
+		}
+	},
 	// caller makes a cgroup with a process in it, names both, and waits to be killed.
 	"caller": func(args []string) {
 		tree, err := Find(context.Background(), Options{Path: args[0], Need: []Controller{Pids}})
@@ -158,7 +184,7 @@ var programs = map[string]func(args []string){
 		}
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Env = []string{helperEnv + "=wait"}
-		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: leaf.FD(), Setsid: true}
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: leaf.fd(), Setsid: true}
 		if _, err := cmd.StdinPipe(); err != nil {
 			os.Exit(3)
 		}
@@ -219,6 +245,14 @@ func newLeaf(t testing.TB, tree *Tree, limits Limits) *Leaf {
 	return leaf
 }
 
+// fd is the descriptor of a leaf that nobody removes meanwhile; -1 of one that was.
+func (l *Leaf) fd() int {
+	if l.dir == nil {
+		return -1
+	}
+	return l.dir.fd()
+}
+
 // program is one of the programs, in a cgroup.
 type program struct {
 	*exec.Cmd
@@ -250,7 +284,7 @@ func startWith(t testing.TB, leaf *Leaf, words string, how syscall.SysProcAttr) 
 	}
 	p.stdin, p.out, p.Stdout, p.Stderr, p.ExtraFiles = in, r, w, os.Stderr, []*os.File{gate}
 	byClone := leaf.tree.Entry() == EnterByClone
-	how.UseCgroupFD, how.CgroupFD, how.Pdeathsig = byClone, leaf.FD(), syscall.SIGKILL
+	how.UseCgroupFD, how.CgroupFD, how.Pdeathsig = byClone, leaf.fd(), syscall.SIGKILL
 	p.SysProcAttr = &how
 	runtime.LockOSThread() // Pdeathsig follows the thread
 	t.Cleanup(runtime.UnlockOSThread)

@@ -173,25 +173,3 @@ func (s Stats) OOMKilled() OOM {
 	}
 	return OOMByHost
 }
-
-// Peaks are the most that samples saw: bytes, and processes and threads. Unknown is none.
-type Peaks struct{ Memory, Pids int64 }
-
-// WithPeaks returns s with peaks where the kernel keeps none, and whether one of them is there that is not
-// the kernel's: it may be too low. A limit that was reached is known to have been.
-func (s Stats) WithPeaks(p Peaks, l Limits) (Stats, bool) {
-	memory := estimate(&s.Memory.Peak, p.Memory, s.Memory.Current, l.MemoryMax, s.Memory.MaxEvents)
-	pids := estimate(&s.Pids.Peak, p.Pids, s.Pids.Current, l.PidsMax, s.Pids.MaxEvents)
-	return s, memory || pids
-}
-
-func estimate(peak *int64, sampled, current, limit, reached int64) bool {
-	if *peak != Unknown {
-		return false
-	}
-	*peak = max(sampled, current)
-	if limit > 0 && reached > 0 {
-		*peak = limit
-	}
-	return *peak != Unknown
-}

@@ -77,30 +77,6 @@ func TestOOMKilled(t *testing.T) {
 	}
 }
 
-func TestWithPeaks(t *testing.T) {
-	limits := Limits{MemoryMax: 1000, PidsMax: 10}
-	for _, test := range []struct {
-		name           string
-		change         func(*Stats)
-		sampled        Peaks
-		memory, pids   int64
-		wantsToBeTaken bool
-	}{
-		{"the kernel's own", func(s *Stats) { s.Memory.Peak, s.Pids.Peak = 500, 3 }, Peaks{700, 7}, 500, 3, false},
-		{"samples", func(*Stats) {}, Peaks{700, 7}, 700, 7, true},
-		{"what is there now is more", func(s *Stats) { s.Memory.Current = 800 }, Peaks{700, Unknown}, 800, Unknown, true},
-		{"the limit was reached", func(s *Stats) { s.Memory.MaxEvents, s.Pids.MaxEvents = 1, 1 }, Peaks{700, 7}, 1000, 10, true},
-		{"nothing is known", func(*Stats) {}, Peaks{Unknown, Unknown}, Unknown, Unknown, false},
-	} {
-		s := unknown()
-		test.change(&s)
-		got, taken := s.WithPeaks(test.sampled, limits)
-		if got.Memory.Peak != test.memory || got.Pids.Peak != test.pids || taken != test.wantsToBeTaken {
-			t.Errorf("%s: %d, %d, %v", test.name, got.Memory.Peak, got.Pids.Peak, taken)
-		}
-	}
-}
-
 func TestTotalIO(t *testing.T) {
 	s := Stats{IO: []IOStat{{sda, 1, 2, 3, 4, 5, 6}, {sdb, 10, 20, 30, 40, 50, 60}}}
 	if got, want := s.TotalIO(), (IOStat{Device{}, 11, 22, 33, 44, 55, 66}); got != want {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -25,11 +26,15 @@ type Tree struct {
 	entry  Entry
 	stale  []error
 
-	mu     sync.Mutex
-	have   []Controller
-	leaves map[*Leaf]bool
-	spare  *dir // for the next leaf; nil is none
-	closed bool
+	making sync.RWMutex // read-locked while a cgroup is made, which Close waits for
+
+	mu       sync.Mutex
+	have     []Controller
+	counters []counter // that the kernel has; nil is not known
+	leaves   map[*Leaf]bool
+	spare    *Leaf // for the next New; nil is none
+	ahead    bool  // one is being made
+	closed   bool
 }
 
 // Entry is how a process gets into a cgroup of a tree.
@@ -96,7 +101,7 @@ func (t *Tree) Enable(controllers ...Controller) error {
 			return err
 		}
 	}
-	t.have = c.have
+	t.have, t.counters = c.have, nil
 	return nil
 }
 
@@ -150,9 +155,13 @@ func (t *Tree) tryEntries(leaf *dir) (Entry, error) {
 // cloneInto makes a child in the cgroup behind fd, which then executes a file whose name is too long: an
 // error that is execve's alone, and tells that the child was there. It is gone when this returns.
 func cloneInto(fd int) error {
-	_, err := syscall.ForkExec(strings.Repeat("x", unix.PathMax+1), []string{"x"},
+	pid, err := syscall.ForkExec(strings.Repeat("x", unix.PathMax+1), []string{"x"},
 		&syscall.ProcAttr{Sys: &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: fd}})
-	if errors.Is(err, unix.ENAMETOOLONG) {
+	switch {
+	case err == nil: // somebody killed it, and it had no say: it was there
+		_, err = ignoringEINTR(func() (int, error) { return unix.Wait4(pid, nil, 0, nil) })
+		return err
+	case errors.Is(err, unix.ENAMETOOLONG):
 		return nil
 	}
 	return err
@@ -167,20 +176,19 @@ func (t *Tree) Close(ctx context.Context) error {
 		return nil
 	}
 	t.closed = true
-	spare := t.spare
-	t.spare = nil
-	var leaves []*Leaf
-	for l := range t.leaves {
-		leaves = append(leaves, l)
+	t.mu.Unlock()
+	t.making.Lock() // those that were begun have ended, and there will be no others
+	defer t.making.Unlock()
+	t.mu.Lock()
+	leaves := slices.Collect(maps.Keys(t.leaves))
+	if t.spare != nil {
+		leaves = append(leaves, t.spare)
+		t.spare = nil
 	}
 	t.mu.Unlock()
 	var failed []error
 	for _, l := range leaves {
 		failed = append(failed, l.Remove(ctx))
-	}
-	if spare != nil {
-		failed = append(failed, t.dir.discard(ctx, spare))
-		spare.close()
 	}
 	if t.unit != nil {
 		failed = append(failed, t.unit.stop(ctx))

@@ -63,7 +63,7 @@ func (w *watch) until(ctx context.Context, enough func([]byte) bool) error {
 		return err
 	}
 	for {
-		data, err := readAll(w.file) // which makes the file unready, until it changes
+		data, err := readValue(w.file, nil) // which makes the file unready, until it changes
 		if err != nil {
 			return err
 		}
@@ -173,7 +173,7 @@ func (l *Leaf) awaitCPUTime(ctx context.Context, limit time.Duration) error {
 			return ErrRemoved
 		case <-timer.C:
 		}
-		data, err := readAll(fd)
+		data, err := readValue(fd, nil)
 		if err != nil {
 			return err
 		}
