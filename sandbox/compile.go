@@ -119,6 +119,6 @@ func (c *compilation) program(stub *plan.Builder) *plan.Program {
 	return &plan.Program{
 		Arch: kernel.Arch(c.facts.Arch), Ops: stub.Program(),
 		Inherited: c.inherited, Payload: kept,
-		Report: c.report, Lifeline: c.lifeline, Capabilities: c.capabilities, KeepsGroups: !c.facts.Caller.Setgroups,
+		Report: c.report, Lifeline: c.lifeline, Capabilities: c.capabilities, KeepsGroups: c.ids.keepsGroups,
 	}
 }

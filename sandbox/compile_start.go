@@ -65,7 +65,7 @@ func (c *compilation) writeMap(b *plan.Builder, file, value string) {
 func (c *compilation) compileIdentity(b *plan.Builder) {
 	if c.ids.byCaller {
 		uid, gid := c.ids.first()
-		if c.facts.Caller.Setgroups {
+		if !c.ids.keepsGroups {
 			b.Call("leave the caller's groups", kernel.Setgroups(nil))
 		}
 		b.Call(fmt.Sprintf("become group %d of the sandbox", gid), kernel.Setresgid(gid))

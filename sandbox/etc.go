@@ -30,11 +30,10 @@ func (c *compilation) etcFiles() []etcFile {
 
 // The names of the IDs that every sandbox knows.
 const (
-	userName  = "sandbox"
-	rootLine  = "root:x:0:0:root:/root:/usr/sbin/nologin\n"
-	nobody    = "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
-	rootGroup = "root:x:0:\n"
-	nogroup   = "nogroup:x:65534:\n"
+	userName = "sandbox"
+	nogroup  = "nogroup"
+	rootLine = "root:x:0:0:root:/root:/usr/sbin/nologin\n"
+	nobody   = "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 )
 
 // passwd names the command's user; root and nobody are there because files show them as owners.
@@ -49,13 +48,41 @@ func (c *compilation) passwd() string {
 	return rootLine + own + nobody
 }
 
+// group names the command's groups, and those that have a name everywhere.
 func (c *compilation) group() string {
-	own := fmt.Sprintf("%s:x:%d:\n", userName, c.ids.gid)
-	switch c.ids.gid {
-	case 0:
-		return rootGroup + nogroup
-	case overflowID:
-		return rootGroup + own
+	user := userName
+	if c.ids.uid == 0 {
+		user = "root"
 	}
-	return rootGroup + own + nogroup
+	lines := []groupLine{{"root", 0, ""}}
+	add := func(name string, gid int) *groupLine {
+		for i := range lines {
+			if lines[i].gid == gid {
+				return &lines[i]
+			}
+		}
+		lines = append(lines, groupLine{name, gid, ""})
+		return &lines[len(lines)-1]
+	}
+	add(userName, c.ids.gid)
+	for _, gid := range c.ids.groups {
+		name := fmt.Sprintf("group%d", gid)
+		if gid == overflowID {
+			name = nogroup
+		}
+		add(name, gid).members = user
+	}
+	add(nogroup, overflowID)
+	var b strings.Builder
+	for _, l := range lines {
+		fmt.Fprintf(&b, "%s:x:%d:%s\n", l.name, l.gid, l.members)
+	}
+	return b.String()
+}
+
+// groupLine is a line of group(5).
+type groupLine struct {
+	name    string
+	gid     int
+	members string
 }

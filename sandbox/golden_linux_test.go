@@ -58,6 +58,10 @@ func pretendHost(arch string, uid int) *Host {
 		facts:       facts,
 		stat:        func(path string) (fs.FileInfo, error) { return pretendFile{dir: !strings.HasSuffix(path, ".txt")}, nil },
 		subordinate: func() (int, int, bool) { return 100000, 100000, true },
+		ofCaller: func() (uids, gids []idmap.Subrange, err error) {
+			all := []idmap.Subrange{{HostID: 100000, Size: 65536}}
+			return all, all, nil
+		},
 	}
 }
 
@@ -105,6 +109,10 @@ func goldenSpecs(own idmap.Map) map[string]Spec {
 			s.UIDs, s.GIDs = own, own
 			s.User = &User{UID: own[0].ContainerID + own[0].Size - 1, GID: own[0].ContainerID}
 			s.Capabilities = []capability.Cap{capability.CAP_NET_RAW, capability.CAP_BPF}
+		}),
+		"ranges": with(func(s *Spec) {
+			s.UIDs = idmap.Map{{ContainerID: 0, HostID: 100000, Size: 1000}, {ContainerID: 1000, HostID: 1000, Size: 1}}
+			s.GIDs, s.User = s.UIDs, &User{UID: 33, GID: 34, Groups: []int{0, 40}}
 		}),
 		"extra-files": with(func(s *Spec) { s.ExtraFiles = []*os.File{nil, os.Stdin, nil, os.Stdout} }),
 		"limits": with(func(s *Spec) {

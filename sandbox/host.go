@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ringfence-go/ringfence/idmap"
 	"github.com/ringfence-go/ringfence/internal/probe"
 )
 
@@ -19,6 +20,9 @@ type Host struct {
 	stat func(path string) (fs.FileInfo, error)
 	// subordinate returns the first ID set aside for root in /etc/subuid and /etc/subgid.
 	subordinate func() (uid, gid int, ok bool)
+	// ofCaller returns the IDs set aside for the caller there. It is asked only where a Spec maps others than
+	// the caller's own.
+	ofCaller func() (uids, gids []idmap.Subrange, err error)
 	// listened says that the caller is under a filter with a listener, as in a sandbox in a sandbox: the
 	// kernel lets no filter below it have another (seccomp(2), EBUSY). Nothing but a try can tell.
 	listened bool
@@ -38,7 +42,7 @@ func readHost() (*Host, error) {
 	if err != nil {
 		return nil, &OpError{Index: -1, Op: "look at the host", Err: err, Remedy: "the host's /proc must be mounted"}
 	}
-	return &Host{facts: facts, stat: os.Stat, subordinate: rootSubordinate}, nil
+	return &Host{facts: facts, stat: os.Stat, subordinate: rootSubordinate, ofCaller: idmap.OfCaller}, nil
 }
 
 // hostMaxAge is how long what was read of the host is used again. Reading it takes as long as a tenth of

@@ -252,7 +252,7 @@ func (r *resolved) checkStack(spec *Spec) error {
 
 // resolveEnforced completes the list of what holds the command.
 func (r *resolved) resolveEnforced(spec *Spec) {
-	r.enforce(IDMap, strings.ReplaceAll(strings.TrimSpace(r.ids.uids.String()), "\n", "; "))
+	r.enforce(IDMap, r.ids.String())
 	if r.newProc {
 		r.enforce(NewProc, "procfs of its own PID namespace")
 	}
@@ -293,6 +293,6 @@ func (r *resolved) resolveIDs(spec *Spec, host *Host) error {
 		}
 	}
 	var err error
-	r.ids, err = resolveIDs(spec, host.facts.Caller, uids, gids)
+	r.ids, err = resolveIDs(spec, host, uids, gids)
 	return err
 }

@@ -3,8 +3,11 @@
 package sandbox
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/ringfence-go/ringfence/idmap"
@@ -14,9 +17,13 @@ import (
 // ids is who exists in the sandbox and who runs there.
 type ids struct {
 	uids, gids idmap.Map
-	// byCaller says that the caller writes the maps, which takes privilege; else init writes its own,
-	// which anyone may do for the one ID that is theirs (user_namespaces(7)).
-	byCaller bool
+	// byCaller says that the caller writes the maps, which takes privilege, or, if it is helped, newuidmap and
+	// newgidmap for it; else init writes its own, which anyone may do for the one ID that is theirs
+	// (user_namespaces(7)).
+	byCaller, helped bool
+	// keepsGroups says that setgroups is denied in the sandbox's namespace, so that nobody there leaves the
+	// caller's supplementary groups or joins others.
+	keepsGroups bool
 	// uid and gid are the command's, groups its supplementary groups, all by IDs inside.
 	uid, gid int
 	groups   []int
@@ -54,7 +61,7 @@ func defaultMaps(host *Host) (uids, gids idmap.Map, err error) {
 }
 
 // resolveIDs completes the maps and the user of spec.
-func resolveIDs(spec *Spec, c probe.Caller, uids, gids idmap.Map) (ids, error) {
+func resolveIDs(spec *Spec, host *Host, uids, gids idmap.Map) (ids, error) {
 	i := ids{uids: uids, gids: gids}
 	if spec.UIDs != nil {
 		i.uids = spec.UIDs
@@ -66,25 +73,89 @@ func resolveIDs(spec *Spec, c probe.Caller, uids, gids idmap.Map) (ids, error) {
 	if u := spec.User; u != nil {
 		i.uid, i.gid, i.groups = u.UID, u.GID, u.Groups
 	}
-	i.byCaller = c.UID == 0
-	if err := i.check(c); err != nil {
+	if err := i.resolveWriter(host); err != nil {
+		return ids{}, err
+	}
+	if err := i.check(host.facts.Caller); err != nil {
 		return ids{}, err
 	}
 	return i, nil
 }
 
+// resolveWriter decides who writes the maps, and what follows for groups.
+func (i *ids) resolveWriter(host *Host) error {
+	c := host.facts.Caller
+	if c.UID == 0 {
+		i.byCaller, i.keepsGroups = true, !c.Setgroups
+		return nil
+	}
+	own := func(m idmap.Map, id int) bool { return len(m) == 1 && isOwn(m[0], id) }
+	if own(i.uids, c.UID) && own(i.gids, c.GID) {
+		i.keepsGroups = true // init denies setgroups before it maps its group
+		return nil
+	}
+	subUIDs, subGIDs, err := host.ofCaller()
+	if err != nil {
+		return &UnsupportedError{Feature: IDMap, Needs: "files of subordinate IDs without a fault", Remedy: "mend /etc/subuid and /etc/subgid: subuid(5)", Err: err}
+	}
+	err = errors.Join(mayMap("UIDs", i.uids, c.UID, subUIDs), mayMap("GIDs", i.gids, c.GID, subGIDs))
+	i.byCaller, i.helped = true, true
+	// newgidmap denies setgroups unless the administrator has set aside one of the groups: somebody might
+	// leave a group that a file is closed to (user_namespaces(7)).
+	i.keepsGroups = !c.Setgroups || !slices.ContainsFunc(i.gids, func(r idmap.Range) bool { return isSubordinate(r, subGIDs) })
+	return err
+}
+
+func isOwn(r idmap.Range, id int) bool { return r.HostID == id && r.Size == 1 }
+
+func isSubordinate(r idmap.Range, ranges []idmap.Subrange) bool {
+	return idmap.Covers(ranges, idmap.Subrange{HostID: r.HostID, Size: r.Size})
+}
+
+// mayMap holds a map to what newuidmap(1) lets a caller without privilege map.
+func mayMap(field string, m idmap.Map, own int, ranges []idmap.Subrange) error {
+	var faults []error
+	for j, r := range m {
+		if isOwn(r, own) || isSubordinate(r, ranges) {
+			continue
+		}
+		e := &UnsupportedError{Feature: IDMap, Err: idmap.ErrNotSubordinate,
+			Needs:  fmt.Sprintf("root, to map %d host IDs from %d on (%s[%d])", r.Size, r.HostID, field, j),
+			Remedy: fmt.Sprintf("map the caller's own ID, %d, with size 1, and subordinate IDs, of which idmap.Auto takes some", own)}
+		if len(ranges) == 0 {
+			e.Err = idmap.ErrNoSubordinate
+			e.Remedy = fmt.Sprintf("map the caller's own ID, %d, with size 1; or as root set IDs aside for the user: usermod --add-subuids, --add-subgids", own)
+		}
+		faults = append(faults, e)
+	}
+	return errors.Join(faults...)
+}
+
+// String is how the maps are told in Result.Enforced.
+func (i *ids) String() string {
+	s := strings.ReplaceAll(strings.TrimSpace(i.uids.String()), "\n", "; ")
+	if i.helped {
+		s += " by newuidmap"
+	}
+	return s
+}
+
+// apply gives the namespace of the process pid its maps, where init does not do it itself.
+func (i *ids) apply(ctx context.Context, pid int) error {
+	if i.helped {
+		return idmap.ApplyByHelper(ctx, pid, i.uids, i.gids)
+	}
+	return idmap.Apply(pid, i.uids, i.gids, false)
+}
+
 // check reports what validate could not, since it does not know the caller.
 func (i *ids) check(c probe.Caller) error {
-	if !i.byCaller {
-		own := len(i.uids) == 1 && i.uids[0].HostID == c.UID && i.uids[0].Size == 1 &&
-			len(i.gids) == 1 && i.gids[0].HostID == c.GID && i.gids[0].Size == 1
-		if !own {
-			return &UnsupportedError{Feature: IDMap, Needs: "root, to map other IDs than the caller's own",
-				Remedy: fmt.Sprintf("map user %d and group %d, with size 1", c.UID, c.GID)}
+	if len(i.groups) > 0 && i.keepsGroups {
+		reason := "setgroups is denied in the caller's user namespace, and so in those below it (user_namespaces(7))"
+		if c.Setgroups {
+			reason = "GIDs maps nothing but the caller's own group, for which setgroups must be denied (user_namespaces(7)): map subordinate groups too"
 		}
-	}
-	if len(i.groups) > 0 && !(i.byCaller && c.Setgroups) {
-		return &SpecError{Field: "User.Groups", Reason: "only root sets groups, in a user namespace that allows it (user_namespaces(7), setgroups)"}
+		return &SpecError{Field: "User.Groups", Reason: reason}
 	}
 	if _, ok := i.uids.HostID(i.uid); !ok {
 		return &SpecError{Field: "User.UID", Reason: fmt.Sprintf("%d does not exist in the sandbox", i.uid)}

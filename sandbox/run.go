@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ringfence-go/ringfence/idmap"
 	"github.com/ringfence-go/ringfence/internal/cgroup"
 	"github.com/ringfence-go/ringfence/internal/image"
 	"github.com/ringfence-go/ringfence/internal/launch"
@@ -84,7 +83,7 @@ func (p *Plan) launch(ctx context.Context, files []*os.File, in *cell) (*launch.
 		cfg.Enter = func(pid int) error { return in.leaf.Enter(ctx, pid) }
 	}
 	if i := p.resolved.ids; i.byCaller {
-		cfg.MapIDs = func(pid int) error { return idmap.Apply(pid, i.uids, i.gids, false) }
+		cfg.MapIDs = func(pid int) error { return i.apply(ctx, pid) }
 	}
 	var process *launch.Process
 	if !born {

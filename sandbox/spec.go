@@ -68,6 +68,11 @@ type Spec struct {
 	// UIDs and GIDs say which IDs exist inside. nil is the caller's own ID, alone, under its own
 	// number; for a caller that is root it is 1000 inside and, outside, the first subordinate ID of
 	// root or else 65534. Host ID 0 is mapped only if it is written here.
+	//
+	// A caller that is not root may map its own ID, alone or with others, and its subordinate IDs, of which
+	// idmap.Auto reserves some for one sandbox. For any but its own ID alone newuidmap(1) and newgidmap(1)
+	// write the maps; where they cannot, it is an *UnsupportedError of the feature IDMap with the cause and
+	// the remedy.
 	UIDs, GIDs idmap.Map
 
 	// User is whom the command runs as, by IDs inside; nil is the first ID of UIDs and of GIDs.
@@ -185,7 +190,9 @@ func (HostNetwork) network() {}
 // User is whom a command runs as, by IDs inside the sandbox.
 type User struct {
 	UID, GID int
-	Groups   []int // supplementary groups; none can be set where the caller's own ID is all that is mapped
+	// Groups are supplementary groups; those of the caller are dropped. None can be set, nor the caller's be
+	// dropped, where GIDs maps the caller's own group alone: setgroups is denied there (user_namespaces(7)).
+	Groups []int
 }
 
 // Terminal describes a controlling terminal.

@@ -29,9 +29,29 @@ func (p *Plan) startError(ctx context.Context, err error) error {
 	}
 	var apply *idmap.ApplyError
 	if errors.As(err, &apply) {
-		return &OpError{Index: -1, Op: "map IDs", Err: err, Remedy: apply.Remedy}
+		return mapError(apply)
 	}
 	return &OpError{Index: -1, Op: "start the set-up", Err: err}
+}
+
+// mapError tells what the host lacks for a map from what failed this time.
+func mapError(apply *idmap.ApplyError) error {
+	bare := *apply
+	bare.Remedy = "" // which is said once
+	for _, lack := range []struct {
+		cause error
+		needs string
+	}{
+		{idmap.ErrNoHelper, "the programs newuidmap and newgidmap"},
+		{idmap.ErrNoPrivilege, "programs newuidmap and newgidmap that get their privilege"},
+		{idmap.ErrNoSubordinate, "subordinate IDs of the user"},
+		{idmap.ErrNotSubordinate, "IDs that are the user's to map"},
+	} {
+		if errors.Is(apply.Err, lack.cause) {
+			return &UnsupportedError{Feature: IDMap, Needs: lack.needs, Remedy: apply.Remedy, Err: &bare}
+		}
+	}
+	return &OpError{Index: -1, Op: "map IDs", Err: &bare, Remedy: apply.Remedy}
 }
 
 // stepError explains a step that did not return what it must.

@@ -69,7 +69,7 @@ type Program struct {
 	Report, Lifeline int
 	// Capabilities are those that the command keeps, as bits; nobody else keeps any.
 	Capabilities uint64
-	// KeepsGroups says that the caller's user namespace lets nobody set groups (user_namespaces(7)): PID 1
-	// cannot leave the caller's.
+	// KeepsGroups says that PID 1's user namespace lets nobody set groups (user_namespaces(7)): it cannot
+	// leave the caller's.
 	KeepsGroups bool
 }

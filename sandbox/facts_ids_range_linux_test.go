@@ -1,0 +1,375 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/idmap"
+	"github.com/ringfence-go/ringfence/testing/sandboxtest"
+)
+
+// Facts about sandboxes with a range of IDs, for a caller without privilege.
+
+// reserve returns n IDs until the end of the test.
+func reserve(t testing.TB, n int) *idmap.Reservation {
+	t.Helper()
+	sandboxtest.Need(t, sandboxtest.UserNamespaces(), sandboxtest.SubordinateIDs())
+	r, err := idmap.Auto(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// withIDs makes a Spec use the IDs of r.
+func withIDs(r *idmap.Reservation, user *User) func(*Spec) {
+	return func(s *Spec) { s.UIDs, s.GIDs, s.User = r.UIDs, r.GIDs, user }
+}
+
+func hostIDs(t testing.TB, r *idmap.Reservation, uid, gid int) (int, int) {
+	t.Helper()
+	u, okUID := r.UIDs.HostID(uid)
+	g, okGID := r.GIDs.HostID(gid)
+	if !okUID || !okGID {
+		t.Fatalf("%v, %v have no %d, %d", r.UIDs, r.GIDs, uid, gid)
+	}
+	return u, g
+}
+
+func TestARangeOfIDsExistsInside(t *testing.T) {
+	t.Parallel()
+	r := reserve(t, 1000)
+	got := inside(t, withIDs(r, nil), "ids", uidMap, gidMap, "read:/proc/self/setgroups", "setuid:1")
+	if o := got.of("ids"); o.Detail != "uid 0 0 0 gid 0 0 0 groups []" {
+		t.Error(o)
+	}
+	for act, m := range map[string]idmap.Map{uidMap: r.UIDs, gidMap: r.GIDs} {
+		if o := got.of(act); strings.Join(strings.Fields(o.Detail), " ") != strings.Join(strings.Fields(m.String()), " ") {
+			t.Errorf("%s: %v, want %v", act, o, m)
+		}
+	}
+	if o := got.of("read:/proc/self/setgroups"); o.Detail != "allow\n" {
+		t.Errorf("setgroups: %v", o)
+	}
+	got.want("setuid:1", "EPERM") // it has no capability, be its number 0
+}
+
+func TestUserAndGroupsAreThoseOfTheRange(t *testing.T) {
+	t.Parallel()
+	r := reserve(t, 1000)
+	got := inside(t, withIDs(r, &User{UID: 33, GID: 34, Groups: []int{40, 41}}), "ids", "setuid:0", "setgroups:0")
+	if o := got.of("ids"); o.Detail != "uid 33 33 33 gid 34 34 34 groups [40 41]" {
+		t.Error(o)
+	}
+	got.want("setuid:0", "EPERM")
+	got.want("setgroups:0", "EPERM")
+}
+
+func TestEtcAgreesWithUserAndGroups(t *testing.T) {
+	t.Parallel()
+	r := reserve(t, 65536)
+	for _, test := range []struct {
+		user *User
+		want string
+	}{
+		{nil, "uid=0(root) gid=0(root) groups=0(root)\n"},
+		{&User{UID: 33, GID: 34, Groups: []int{40, 34, 0, 65534}}, "uid=33(sandbox) gid=34(sandbox) groups=34(sandbox),0(root),40(group40),65534(nogroup)\n"},
+		{&User{UID: 33, GID: 0}, "uid=33(sandbox) gid=0(root) groups=0(root)\n"},
+		{&User{UID: 65534, GID: 65534}, "uid=65534(sandbox) gid=65534(sandbox) groups=65534(sandbox)\n"},
+	} {
+		if got := shell(t, withIDs(r, test.user), "id"); got != test.want {
+			t.Errorf("%+v: %q, want %q", test.user, got, test.want)
+		}
+		// Whoever asks by name is told the same as who asks the kernel.
+		const ask = `n=$(id -un); [ "$(id -G)" = "$(id -G $n)" ] && [ "$(id -u)" = "$(id -u $n)" ] && getent passwd 0 65534 | cut -d: -f3`
+		if got := shell(t, withIDs(r, test.user), ask); got != "0\n65534\n" {
+			t.Errorf("%+v: %q", test.user, got)
+		}
+	}
+}
+
+func TestFilesMadeInsideBelongToTheMappedIDs(t *testing.T) {
+	t.Parallel()
+	r := reserve(t, 1000)
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	out := func(s *Spec) { s.Mounts = append(s.Mounts, Mount{Source: dir, Target: "/out", Writable: true}) }
+	for name, user := range map[string]*User{"first": nil, "other": {UID: 5, GID: 7}, "last": {UID: 999, GID: 999}} {
+		inside(t, func(s *Spec) { withIDs(r, user)(s); out(s) }, "create:/out/"+name).want("create:/out/"+name, "ok")
+		if user == nil {
+			user = &User{}
+		}
+		uid, gid := hostIDs(t, r, user.UID, user.GID)
+		var st unix.Stat_t
+		if err := unix.Lstat(filepath.Join(dir, name), &st); err != nil {
+			t.Fatal(err)
+		}
+		if int(st.Uid) != uid || int(st.Gid) != gid {
+			t.Errorf("%s belongs to %d:%d, want %d:%d", name, st.Uid, st.Gid, uid, gid)
+		}
+	}
+	// The control: without a range it is the caller's.
+	inside(t, out, "create:/out/own").want("create:/out/own", "ok")
+	var st unix.Stat_t
+	if err := unix.Lstat(filepath.Join(dir, "own"), &st); err != nil || int(st.Uid) != os.Geteuid() {
+		t.Errorf("%d, %v", st.Uid, err)
+	}
+}
+
+func TestMountsOfARangeBelongToWhomTheySay(t *testing.T) {
+	t.Parallel()
+	r := reserve(t, 1000)
+	acts := []string{"stat:/t", "stat:/f", "stat:/home/sandbox", "stat:/tmp", "stat:/etc/passwd", "stat:/usr"}
+	got := inside(t, func(s *Spec) {
+		withIDs(r, &User{UID: 5, GID: 7})(s)
+		s.Mounts = append(s.Mounts, Mount{Type: Tmpfs, Target: "/t", Mode: 0o700}, Mount{Type: File, Target: "/f", Data: []byte("x"), Mode: 0o600})
+	}, append(acts, "create:/t/x", "create:/home/sandbox/x", "read:/f")...)
+	for act, owner := range map[string]string{"stat:/t": "5:7", "stat:/home/sandbox": "5:7", "stat:/f": "0:0", "stat:/etc/passwd": "0:0", "stat:/usr": "65534:65534"} {
+		if o := got.of(act); !strings.Contains(o.Detail, " "+owner+" ") {
+			t.Errorf("%s: %v, want owner %s", act, o, owner)
+		}
+	}
+	got.want("create:/t/x", "ok")
+	got.want("create:/home/sandbox/x", "ok")
+	got.want("read:/f", "EACCES")
+}
+
+// The caller's own ID may be there too, and then the caller's files are somebody's.
+func TestCallersOwnIDMayBeAppendedToARange(t *testing.T) {
+	t.Parallel()
+	r := reserve(t, 1000)
+	file, contents := hostSecret(t)
+	if err := os.Chmod(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	secret := func(s *Spec) { s.Mounts = append(s.Mounts, Mount{Source: file, Target: "/secret"}) }
+	got := inside(t, func(s *Spec) {
+		withIDs(r, &User{UID: 1000, GID: 1000})(s)
+		s.UIDs = append(s.UIDs, idmap.Range{ContainerID: 1000, HostID: os.Getuid(), Size: 1})
+		s.GIDs = append(s.GIDs, idmap.Range{ContainerID: 1000, HostID: os.Getgid(), Size: 1})
+		secret(s)
+	}, "stat:/secret", "read:/secret")
+	if o := got.of("stat:/secret"); !strings.Contains(o.Detail, " 1000:1000 ") {
+		t.Error(o)
+	}
+	if o := got.of("read:/secret"); o.Detail != contents {
+		t.Error(o)
+	}
+	// The control: without it, they belong to nobody there.
+	got = inside(t, func(s *Spec) { withIDs(r, nil)(s); secret(s) }, "stat:/secret", "read:/secret")
+	if o := got.of("stat:/secret"); !strings.Contains(o.Detail, " 65534:65534 ") {
+		t.Error(o)
+	}
+	got.want("read:/secret", "EACCES")
+}
+
+func TestRangeMayBeMadeOfSeveralLinesAndRanges(t *testing.T) {
+	t.Parallel()
+	sandboxtest.Need(t, sandboxtest.SubordinateIDs())
+	if os.Getuid() != sandboxtest.UID {
+		sandboxtest.Skip(t, "root", "the ranges of the user are not known")
+	}
+	// See sandboxtest: 1000000 to 1199999 by name, 1100000 to 1599999 by number, which overlap.
+	m := idmap.Map{{ContainerID: 10, HostID: 1450000, Size: 10}, {ContainerID: 100, HostID: 1199950, Size: 100}}
+	g := idmap.Map{{ContainerID: 0, HostID: 7000000, Size: 2}, {ContainerID: 2, HostID: os.Getgid(), Size: 1}, {ContainerID: 3, HostID: 5500000, Size: 10}}
+	got := inside(t, func(s *Spec) { s.UIDs, s.GIDs, s.User = m, g, &User{UID: 150, GID: 3, Groups: []int{0, 2, 12}} }, "ids")
+	// The kernel sorts them by the host's IDs (groups_sort).
+	if o := got.of("ids"); o.Detail != "uid 150 150 150 gid 3 3 3 groups [2 12 0]" {
+		t.Error(o)
+	}
+}
+
+func TestSandboxesWithAutoShareNoHostID(t *testing.T) {
+	t.Parallel()
+	a, b := reserve(t, 1000), reserve(t, 1000)
+	ranges := func(r *idmap.Reservation) (uids, gids []int) {
+		got := inside(t, withIDs(r, nil), uidMap, gidMap)
+		for i, act := range []string{uidMap, gidMap} {
+			for line := range strings.Lines(got.of(act).Detail) {
+				var in, out, size int
+				if _, err := fmt.Sscan(line, &in, &out, &size); err != nil {
+					t.Fatal(err)
+				}
+				for id := out; id < out+size; id++ {
+					if i == 0 {
+						uids = append(uids, id)
+					} else {
+						gids = append(gids, id)
+					}
+				}
+			}
+		}
+		return uids, gids
+	}
+	shared := func(x, y []int) (n int) {
+		seen := map[int]bool{}
+		for _, id := range x {
+			seen[id] = true
+		}
+		for _, id := range y {
+			if seen[id] {
+				n++
+			}
+		}
+		return n
+	}
+	aUIDs, aGIDs := ranges(a)
+	bUIDs, bGIDs := ranges(b)
+	if u, g := shared(aUIDs, bUIDs), shared(aGIDs, bGIDs); u != 0 || g != 0 || len(aUIDs) != 1000 || len(bGIDs) != 1000 {
+		t.Errorf("%d users and %d groups are shared", u, g)
+	}
+	if again, _ := ranges(a); shared(aUIDs, again) != 1000 {
+		t.Error("the control: the IDs of one are not its own")
+	}
+}
+
+// Not even where it sees the other's processes, since the host's kernel asks for the host's IDs.
+func TestProcessOfOneRangeCannotSignalOrTraceAnother(t *testing.T) {
+	t.Parallel()
+	sandboxtest.Need(t, sandboxtest.Requirement{Name: "nsenter", Check: func() error { _, err := exec.LookPath("nsenter"); return err }})
+	sleeper := func() int {
+		r := reserve(t, 1000)
+		spec := Spec{Args: []string{"sleep", "1000"}, User: &User{UID: 5, GID: 5}, UIDs: r.UIDs, GIDs: r.GIDs}
+		c := Command(t.Context(), spec)
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := c.Kill(); err != nil {
+				t.Error(err)
+			}
+			_, _ = c.Wait() // killed
+		})
+		return c.Pid()
+	}
+	a, b := sleeper(), sleeper()
+	// As the sandbox's own user, in its user namespace and outside all others.
+	act := func(script string, on int) error {
+		cmd := exec.Command("nsenter", "--user", "--setuid", "5", "--setgid", "5", "--target", strconv.Itoa(a), "sh", "-c", script, "sh", strconv.Itoa(on))
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, out)
+		}
+		return err
+	}
+	for _, script := range []string{"kill -0 $1", "test -e /proc/$1/exe", "head -c1 /proc/$1/environ >/dev/null"} {
+		if err := act(script, b); err == nil {
+			t.Errorf("%q succeeds on the other", script)
+		}
+		if err := act(script, a); err != nil {
+			t.Errorf("the control: %q: %v", script, err)
+		}
+	}
+}
+
+func TestHostRootCannotBeMappedWithoutPrivilege(t *testing.T) {
+	t.Parallel()
+	sandboxtest.Need(t, sandboxtest.SubordinateIDs())
+	zero := idmap.Single(0, 0)
+	for name, change := range map[string]func(*Spec){
+		"user":       func(s *Spec) { s.UIDs = zero },
+		"group":      func(s *Spec) { s.GIDs = zero },
+		"among more": func(s *Spec) { s.UIDs = append(idmap.Single(0, os.Getuid()), idmap.Single(1, 0)...) },
+		"within":     func(s *Spec) { s.UIDs = idmap.Map{{ContainerID: 0, HostID: 0, Size: 100_000_000}} },
+	} {
+		spec := Spec{Args: []string{"true"}}
+		change(&spec)
+		r, err := Run(t.Context(), spec)
+		var u *UnsupportedError
+		if r != nil || !errors.As(err, &u) || u.Feature != IDMap || u.Remedy == "" || !errors.Is(err, idmap.ErrNotSubordinate) {
+			t.Errorf("%s: %v, %v", name, r, err)
+		}
+		// Nor does it help to be wrong about what is set aside.
+		host, err := readHost()
+		if err != nil {
+			t.Fatal(err)
+		}
+		host.ofCaller = func() (uids, gids []idmap.Subrange, err error) {
+			all := []idmap.Subrange{{HostID: 0, Size: 1 << 30}}
+			return all, all, nil
+		}
+		plan, err := Compile(spec, host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p, err := plan.launch(t.Context(), []*os.File{nil, nil, nil}, nil); p != nil || !errors.As(err, &u) || !errors.Is(err, idmap.ErrNotSubordinate) {
+			t.Errorf("%s, at the start: %v", name, err)
+		}
+	}
+	reserved := reserve(t, 10)
+	inside(t, withIDs(reserved, nil), "nothing") // the control
+}
+
+func TestGroupsNeedASubordinateGroup(t *testing.T) {
+	t.Parallel()
+	r := reserve(t, 10)
+	own := idmap.Single(0, os.Getgid())
+	_, err := Run(t.Context(), Spec{Args: []string{"true"}, UIDs: r.UIDs, GIDs: own, User: &User{Groups: []int{0}}})
+	var fault *SpecError
+	if !errors.As(err, &fault) || fault.Field != "User.Groups" || !strings.Contains(fault.Reason, "map subordinate groups") {
+		t.Errorf("%v", err)
+	}
+	// Without any it works; the kernel's rule holds inside too.
+	got := inside(t, func(s *Spec) { s.UIDs, s.GIDs, s.User = r.UIDs, own, &User{UID: 3} }, "ids", "read:/proc/self/setgroups")
+	if o := got.of("ids"); !strings.HasPrefix(o.Detail, "uid 3 3 3 gid 0 0 0 ") {
+		t.Error(o)
+	}
+	if o := got.of("read:/proc/self/setgroups"); o.Detail != "deny\n" {
+		t.Error(o)
+	}
+}
+
+// PID 1, which took the first ID, the command, which takes another, and the witness, that PID 1 starts.
+func TestInitOfARangeIsOutOfReach(t *testing.T) {
+	t.Parallel()
+	r := reserve(t, 1000)
+	for name, user := range map[string]*User{"first": nil, "another": {UID: 7, GID: 8}, "another group": {GID: 8}} {
+		acts := []string{"attach:1", "seize:1", "vmread:1", "read:/proc/1/environ", "read:/proc/1/mem", "list:/proc/1/fd", "openw:/proc/1/mem", "readlink:/proc/1/exe", "kill:1,9", "attach:3"}
+		got := inside(t, func(s *Spec) { withIDs(r, user)(s); noFilter(s) }, acts...)
+		for _, act := range acts[:8] {
+			if got.of(act).OK() {
+				t.Errorf("%s: %s: %v", name, act, got.of(act))
+			}
+		}
+		got = inside(t, func(s *Spec) { withIDs(r, user)(s); s.Stdin = strings.NewReader("x") }, "await", "read:/proc/1/status", "read:/proc/self/status", "kill:1,9", "print:alive")
+		for _, act := range []string{"read:/proc/1/status", "read:/proc/self/status"} {
+			if n := strings.Count(got.of(act).Detail, "\t0000000000000000\n"); n < 5 {
+				t.Errorf("%s: %s: %d sets are empty", name, act, n)
+			}
+		}
+		got.want("print:alive", "ok")
+	}
+}
+
+func TestForbiddenCallIsNamedInARange(t *testing.T) {
+	t.Parallel()
+	r := reserve(t, 1000)
+	spec := victimSpec(t, "call:kexec_load")
+	withIDs(r, &User{UID: 7, GID: 8})(&spec)
+	result, err := Run(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := Run(t.Context(), victimSpec(t, "call:kexec_load"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.Ended != plain.Ended || result.Syscall != plain.Syscall || result.ExitCode != plain.ExitCode {
+		t.Errorf("%v, want %v as with the caller's own ID", result, plain)
+	}
+}
