@@ -27,24 +27,25 @@ var topLevel = []string{"sandbox", "seccomp", "idmap", "internal", "testing", "e
 // mayImport says which packages of the module a folder and what lies below it may import. The longest
 // entry that fits a package holds; test files may import what they like.
 var mayImport = map[string][]string{
-	"internal/kernel": {"internal/kernel"},
-	"internal/plan":   {"internal/kernel"},
-	"internal/image":  {"internal/plan", "internal/kernel"},
-	"internal/launch": {"internal/image", "internal/plan", "internal/kernel"},
-	"internal/probe":  {"internal/kernel"},
-	"internal/cgroup": {"internal/kernel"},
-	"seccomp":         {"seccomp", "internal/kernel"},
-	"idmap":           {},
-	"sandbox":         {"sandbox", "seccomp", "idmap", "internal"},
-	"testing":         {"testing", "sandbox", "seccomp", "idmap", "internal"},
-	"examples":        {"examples", "sandbox", "seccomp", "idmap"},
+	"internal/kernel":   {"internal/kernel"},
+	"internal/plan":     {"internal/kernel"},
+	"internal/image":    {"internal/plan", "internal/kernel"},
+	"internal/launch":   {"internal/image", "internal/plan", "internal/kernel"},
+	"internal/probe":    {"internal/kernel"},
+	"internal/cgroup":   {"internal/kernel"},
+	"internal/filetree": {},
+	"seccomp":           {"seccomp", "internal/kernel"},
+	"idmap":             {},
+	"sandbox":           {"sandbox", "seccomp", "idmap", "internal"},
+	"testing":           {"testing", "sandbox", "seccomp", "idmap", "internal"},
+	"examples":          {"examples", "sandbox", "seccomp", "idmap"},
 }
 
 // x/sys/unix belongs into unixFolders. Of these, the files that begin with a name in unixConstants are
 // functions of data: they may use its constants and types, and the calls in pureCalls.
 var (
 	unixFolders = []string{"internal/kernel/", "internal/plan/", "internal/image/", "internal/launch/", "internal/probe/",
-		"internal/cgroup/", "idmap/apply", "idmap/auto", "sandbox/", "testing/", "examples/"}
+		"internal/cgroup/", "internal/filetree/", "idmap/apply", "idmap/auto", "sandbox/", "testing/", "examples/"}
 	unixConstants = []string{"internal/kernel/", "internal/plan/", "internal/image/",
 		"sandbox/compile", "sandbox/plan", "sandbox/validate"}
 	pureCalls = []string{"ByteSliceFromString", "BytePtrFromString", "ByteSliceToString", "Major", "Minor", "Mkdev",
