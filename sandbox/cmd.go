@@ -44,6 +44,8 @@ type Cmd struct {
 	watchers sync.WaitGroup
 	begun    bool // Start was called
 	waited   bool // Wait was called
+
+	uncollected error // of what Spec.Collect asks for
 }
 
 // Command returns the Cmd that runs spec. If ctx ends before the command does, everything in the sandbox
@@ -321,9 +323,8 @@ func (c *Cmd) over() Ending {
 	return c.cause
 }
 
-// Wait waits for the end of the command and of everything else in the sandbox, and until all output was
-// copied: a Writer that blocks holds it up. The Result is never nil after a successful Start; the error is as from Run.
-func (c *Cmd) Wait() (*Result, error) {
+// wait is Wait, without the errors of Spec.Collect.
+func (c *Cmd) wait() (*Result, error) {
 	if c.process == nil {
 		return nil, errors.New("sandbox: Wait without a successful Start")
 	}
@@ -336,6 +337,7 @@ func (c *Cmd) Wait() (*Result, error) {
 	c.dead()
 	copyErr := c.streams.finish()
 	c.watchers.Wait()
+	c.uncollected = c.collect()
 	c.process.Close()
 	var used cgroup.Stats
 	if c.cell != nil {

@@ -18,6 +18,7 @@ func compile(r *resolved) *plan.Program {
 	c.compileStub(stub)
 	stub.Fork("start PID 1 in namespaces of its own", kernel.CloneFlags(r.namespaces|unix.CLONE_PARENT|unix.CLONE_CLEAR_SIGHAND), c.cloned, plan.Init, func(b *plan.Builder) {
 		c.compileMaps(b)
+		c.compileHold(b)
 		c.compileSources(b)
 		c.compileIdentity(b)
 		c.compileRoot(b)
@@ -65,6 +66,7 @@ type compilation struct {
 	dev      int            // descriptor of the sandbox's /dev
 	proc     int            // descriptor of the sandbox's /proc
 	listener int            // descriptor of the command's filter, if it has one
+	held     []int          // descriptors for the caller to collect from: the mount namespace, its root
 	// Counters: the witness of refused calls says that it is ready, and PID 1 that it may begin.
 	ready, begin int
 }

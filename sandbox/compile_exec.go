@@ -87,6 +87,7 @@ func (c *compilation) sent() []int {
 	if c.watchCPU {
 		fds = append(fds, c.proc)
 	}
+	fds = append(fds, c.held...)
 	if c.filter.heard == byCaller {
 		fds = append(fds, c.listener)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -126,6 +127,7 @@ func goldenSpecs(own idmap.Map) map[string]Spec {
 			s.Supervisor = func(context.Context, *Notification) Answer { return Answer{} }
 			s.Limits.CPUTime = time.Second
 		}),
+		"collect":     with(func(s *Spec) { s.Collect = []Collect{{Path: "/tmp", Tar: io.Discard}}; s.Limits.CPUTime = time.Second }),
 		"no-new-proc": with(func(s *Spec) { s.AllowMissing = []Feature{NewProc} }),
 	}
 }
@@ -289,6 +291,7 @@ var reasons = []struct{ label, test string }{
 	{`check that nothing is above the root`, "TestNothingOfTheHostIsAboveTheRoot"},
 	{`go to the files|take the files off the root`, "TestNothingOfTheHostIsAboveTheRoot"},
 	{`open /proc for the caller to watch`, "TestCPUTimeEndsARunOfOneOrManyProcesses"},
+	{`hold the (mounts|root) for the caller to collect from`, "TestCollectTakesWhatTheCommandLeaves"},
 	{`start PID 2 for the command|start a session`, "TestCommandIsNeverPID1AndLeadsItsSession"},
 	{`leave the command's descriptors to it`, "TestGrandchildThatHoldsAPipeDoesNotHoldWaitUp"},
 	{`close what is done with`, "TestExtraFilesKeepTheirNumbersAndHolesStayClosed"},

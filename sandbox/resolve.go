@@ -40,6 +40,7 @@ type resolved struct {
 	newProc      bool
 	rlimits      []Rlimit
 	watchCPU     bool // the caller needs the sandbox's /proc to see what its processes use
+	collects     bool // the caller needs the sandbox's root when all processes have ended
 	placement    placement
 	limits       cgroup.Limits // of the cgroup, if it is placed in one
 
@@ -72,7 +73,7 @@ func resolve(spec *Spec, host *Host, where placement) (*resolved, error) {
 		return nil, &UnsupportedError{Feature: UserNamespace, Needs: "a caller whose real, effective and saved IDs are equal",
 			Remedy: "do not call it from a setuid or setgid program"}
 	}
-	r := &resolved{facts: host.facts, argv: spec.Args, dir: spec.Dir, hostname: spec.Hostname}
+	r := &resolved{facts: host.facts, argv: spec.Args, dir: spec.Dir, hostname: spec.Hostname, collects: len(spec.Collect) > 0}
 	if r.dir == "" {
 		r.dir = "/"
 	}

@@ -21,7 +21,8 @@ import (
 // The Result is not nil if and only if the command was started. How it ended, be it an exit code, a
 // signal or a limit, is in the Result and no error. The error tells that the command was not started
 // (*SpecError, *UnsupportedError, *OpError, joined if there are several), or that ctx ended it (it
-// matches ctx.Err()), or that a reader or writer of the Spec failed.
+// matches ctx.Err()), or that a reader or writer of the Spec failed, or that something of Spec.Collect could
+// not be had (*CollectError).
 func Run(ctx context.Context, spec Spec) (*Result, error) {
 	c := Command(ctx, spec)
 	if err := c.Start(); err != nil {
@@ -77,6 +78,9 @@ func (p *Plan) launch(ctx context.Context, files []*os.File, in *cell) (*launch.
 	cfg := launch.Config{Image: img, Files: files, Listens: p.resolved.filter.heard == byCaller, Scratch: os.TempDir()}
 	if p.resolved.watchCPU {
 		cfg.Extra++
+	}
+	if p.resolved.collects {
+		cfg.Extra += heldForCollect
 	}
 	born := in != nil && !p.resolved.placement.moved()
 	if in != nil && !born {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -56,6 +57,15 @@ func soakRun(ctx context.Context, i int) {
 	case 7:
 		spec = script("sleep 1000")
 		spec.Limits.WallTime, spec.Limits.CPUTime = 2*time.Millisecond, time.Hour
+	case 9:
+		spec = script("echo x >/tmp/x; sleep 0.01")
+		spec.Collect = []Collect{{Path: "/tmp/x", File: &out}, {Path: "/no", Tar: &out}, {Path: "/tmp", FS: func(fsys fs.FS) error {
+			_, err := fsys.Open("x") // and leaves it open
+			return err
+		}}}
+		if i%20 == 9 {
+			spec.Args[0] = "/no/such/command"
+		}
 	case 8:
 		spec.Stdin = strings.NewReader(strings.Repeat("x", 200_000))
 	}

@@ -98,6 +98,10 @@ type Spec struct {
 	// any, and only then.
 	Supervisor Supervisor
 
+	// Collect is what is taken out of the sandbox when the command and everything else in it has ended, be it
+	// by a limit. What cannot be had is an error beside the Result (*CollectError, joined); the rest is taken.
+	Collect []Collect
+
 	// Limits bounds what the command uses; zero is no limit but the small ones of the base system.
 	Limits Limits
 

@@ -49,6 +49,7 @@ func validate(spec *Spec) error {
 	validateIDs(f, spec)
 	validateCapabilities(f, spec.Capabilities)
 	validateLimits(f, &spec.Limits)
+	validateCollects(f, spec.Collect)
 	if p := spec.Cgroup.Path; p != "" {
 		validatePath(f, "Cgroup.Path", p)
 	}

@@ -290,7 +290,7 @@ func TestEveryFeatureIsKnown(t *testing.T) {
 // A new field of a Spec must not slip past validate: whoever adds one comes by here.
 func TestValidateKnowsEveryField(t *testing.T) {
 	for typ, n := range map[reflect.Type]int{
-		reflect.TypeFor[Spec](): 21, reflect.TypeFor[Root](): 4, reflect.TypeFor[Mount](): 7,
+		reflect.TypeFor[Spec](): 22, reflect.TypeFor[Collect](): 7, reflect.TypeFor[Root](): 4, reflect.TypeFor[Mount](): 7,
 		reflect.TypeFor[Limits](): 14, reflect.TypeFor[HugetlbMax](): 2, reflect.TypeFor[CgroupOptions](): 3, reflect.TypeFor[IOLimit](): 5, reflect.TypeFor[Rlimit](): 3, reflect.TypeFor[User](): 3,
 	} {
 		if typ.NumField() != n {

@@ -39,7 +39,7 @@ const (
 	RuleNamespaces   Rule = "PID 1 starts in new namespaces, shares nothing, and resets signals"
 	RuleIdentity     Rule = "PID 1 takes IDs of the sandbox and drops the caller's groups before it watches the lifeline"
 	RuleLifeline     Rule = "PID 1 ends with the caller: handler, owner, signals, a last look, in this order"
-	RuleHostPath     Rule = "of the host's paths, trees are cloned and the ID maps written, nothing else"
+	RuleHostPath     Rule = "of the host's paths, trees are cloned, the ID maps written, and PID 1's mount namespace is held, nothing else"
 	RulePath         Rule = "inside, a path is resolved by openat2 within bounds, or is one component that no link replaces"
 	RuleRestrict     Rule = "a mount is restricted before it is attached, once"
 	RuleTmpfs        Rule = "a tmpfs is bounded in bytes and files"

@@ -24,6 +24,7 @@ const (
 	fsContext      // a file system in the making
 	socket
 	listener // of the command's filter
+	mounts   // the mount namespace of PID 1
 	counter  // on which PID 1 and its witness wait for each other
 )
 
@@ -287,7 +288,7 @@ func (c *checker) sendmsg() *Fault {
 	}
 	for at := 16; at+4 <= int(size); at += 4 {
 		fd := int64(binary.LittleEndian.Uint32(control[at:]))
-		if !c.isOpen(fd) || c.fds[fd].kind != resolved && c.fds[fd].kind != listener {
+		if !c.isOpen(fd) || c.fds[fd].kind != resolved && c.fds[fd].kind != listener && c.fds[fd].kind != mounts {
 			return c.fault(RuleReport, "descriptor %d is sent", fd)
 		}
 		if c.fds[fd].kind == listener {

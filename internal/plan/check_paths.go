@@ -15,7 +15,8 @@ type attachment struct {
 	name string
 }
 
-// openat creates a file below a directory of the sandbox, or opens one of the ID maps.
+// openat creates a file below a directory of the sandbox, or opens one of the ID maps, or the mount namespace
+// that PID 1 was born in.
 func (c *checker) openat() *Fault {
 	const create = unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW
 	how := c.value(2)
@@ -25,8 +26,10 @@ func (c *checker) openat() *Fault {
 		}
 		return c.open(descriptor{kind: created})
 	}
-	d := descriptor{kind: created}
+	d, want := descriptor{kind: created}, unix.O_WRONLY|unix.O_CLOEXEC
 	switch c.text(1) {
+	case "/proc/self/ns/mnt":
+		d.kind, want = mounts, unix.O_RDONLY|unix.O_CLOEXEC
 	case "/proc/self/setgroups":
 		d.onWrite = didDenySetgroups
 	case "/proc/self/uid_map":
@@ -37,7 +40,7 @@ func (c *checker) openat() *Fault {
 	switch {
 	case c.has(didPivot):
 		return c.fault(RulePath, "openat(%q) may follow a link", c.text(1))
-	case d.onWrite == 0 || c.process != Init || how != unix.O_WRONLY|unix.O_CLOEXEC || c.value(0) != cwd:
+	case d.kind == created && d.onWrite == 0 || c.process != Init || how != int64(want) || c.value(0) != cwd:
 		return c.fault(RuleHostPath, "%q is opened", c.text(1))
 	}
 	return c.open(d)

@@ -119,7 +119,7 @@ func (c *checker) beforeCommand(flags, signal uint64) *Fault {
 		return c.fault(RuleLifeline, "its signals are blocked")
 	}
 	for fd := range c.fds {
-		if k := c.fds[fd].kind; k != closed && k != inherited && k != resolved && k != counter {
+		if k := c.fds[fd].kind; k != closed && k != inherited && k != resolved && k != counter && k != mounts {
 			return c.fault(RuleSetup, "descriptor %d is open", fd)
 		}
 	}
