@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"os"
 	"strings"
@@ -40,6 +41,26 @@ func Example_streams() {
 	// apple
 	// fig
 	// pear
+}
+
+func Example_collect() {
+	ctx := context.Background()
+	var answer bytes.Buffer
+	result, err := sandbox.Run(ctx, sandbox.Spec{
+		Args: []string{"sh", "-c", "mkdir /tmp/out; echo 42 >/tmp/out/answer; ln -s /etc/passwd /tmp/out/trap"},
+		Collect: []sandbox.Collect{
+			{Path: "/tmp/out/answer", File: &answer, MaxBytes: 1 << 20},
+			{Path: "/tmp/out/trap", File: io.Discard},
+		},
+	})
+	fmt.Print(result, ", the answer is ", &answer)
+	var left *sandbox.CollectError
+	if errors.As(err, &left) {
+		fmt.Println(left) // collect "/tmp/out/trap": a symbolic link, which is not followed
+	}
+	// Output:
+	// exit status 0, the answer is 42
+	// sandbox: collect "/tmp/out/trap": a symbolic link, which is not followed (let the command leave regular files there)
 }
 
 func Example_limits() {
