@@ -97,7 +97,7 @@ func (r *resolved) filesUser() *filetree.User {
 	if !uidOK || !gidOK { // resolveIDs refuses that
 		uid, gid = overflowID, overflowID
 	}
-	return &filetree.User{UID: uid, GID: gid, DropGroups: i.byCaller && r.facts.Caller.Setgroups}
+	return &filetree.User{UID: uid, GID: gid, DropGroups: !i.keepsGroups}
 }
 
 // single reports whether one ID is mapped, and so everything in the sandbox is its.

@@ -25,8 +25,8 @@ func exitCode(r *sandbox.Result, err error, interrupt syscall.Signal) int {
 		return exitNotExecutable
 	case interrupt != 0 && (r == nil || r.Ended == sandbox.Canceled):
 		return exitSignal + int(interrupt)
-	case r == nil || err != nil:
-		return exitFailed
+	case r == nil || err != nil && !(onlyUncollected(err) && r.Err() != nil):
+		return exitFailed // a command that has failed often leaves nothing to collect: its own code says more
 	}
 	switch r.Ended {
 	case sandbox.Exited:

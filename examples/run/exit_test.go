@@ -34,6 +34,10 @@ func TestExitCode(t *testing.T) {
 		{&sandbox.Result{Ended: sandbox.Canceled, ExitCode: -1}, context.Canceled, syscall.SIGTERM, 143},
 		{nil, context.Canceled, syscall.SIGTERM, 143},
 		{&sandbox.Result{Ended: sandbox.Exited}, errors.New("the disk is full"), 0, 125},
+		{&sandbox.Result{Ended: sandbox.Exited}, &sandbox.CollectError{Path: "/x"}, 0, 125},
+		{&sandbox.Result{Ended: sandbox.Exited, ExitCode: 3}, &sandbox.CollectError{Path: "/x"}, 0, 3},
+		{&sandbox.Result{Ended: sandbox.Exited, ExitCode: 3}, errors.Join(&sandbox.CollectError{Path: "/x"}, context.Canceled), 0, 125},
+		{&sandbox.Result{Ended: sandbox.TimedOut, ExitCode: -1}, &sandbox.CollectError{Path: "/x"}, 0, 124},
 		{nil, op(sandbox.ErrNotFound), 0, 127},
 		{nil, op(fs.ErrNotExist), 0, 125}, // of something else than the command
 		{nil, op(sandbox.ErrNotExecutable), 0, 126},

@@ -32,6 +32,7 @@ func TestParse(t *testing.T) {
 			{Type: sandbox.Tmpfs, Target: "/a"}, {Source: "b", Target: "/c"}, {Type: sandbox.Tmpfs, Target: "/d", Size: 2048}}}},
 		{"--tmpfs /a:b:1G true", options{mounts: []sandbox.Mount{{Type: sandbox.Tmpfs, Target: "/a:b", Size: 1 << 30}}}},
 		{"--file - /f true", options{mounts: []sandbox.Mount{{Type: sandbox.File, Source: "-", Target: "/f"}}}},
+		{"--collect /a=b --collect /c=d=e.tar true", options{collect: []collection{{"/a", "b"}, {"/c", "d=e.tar"}}}},
 		{"--root r --root-writable true", options{root: "r", rootWritable: true}},
 		{"--env A=b=c --env D --env=E= --clear-env true", options{env: []string{"A=b=c", "D", "E="}, clearEnv: true}},
 		{"--uid 7 --gid=7 true", options{uid: &seven, gid: &seven}},

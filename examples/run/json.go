@@ -53,12 +53,13 @@ type by struct {
 
 // fault is one error. Kind says which of the fields are there.
 type fault struct {
-	Kind    string `json:"kind"` // "spec", "unsupported", "op" or "other"
+	Kind    string `json:"kind"` // "spec", "unsupported", "op", "collect" or "other"
 	Message string `json:"message"`
 	Field   string `json:"field,omitempty"`   // spec: the path in the Spec
 	Feature string `json:"feature,omitempty"` // unsupported
 	Op      string `json:"op,omitempty"`      // op: the step that failed
 	Call    string `json:"call,omitempty"`    // op: its system call
+	Path    string `json:"path,omitempty"`    // collect: the path in the sandbox
 	Remedy  string `json:"remedy,omitempty"`
 }
 
@@ -96,7 +97,10 @@ func newFault(err error) fault {
 	var spec *sandbox.SpecError
 	var unsupported *sandbox.UnsupportedError
 	var op *sandbox.OpError
+	var uncollected *sandbox.CollectError
 	switch {
+	case errors.As(err, &uncollected): // the error in it may be any
+		f.Kind, f.Path, f.Remedy = "collect", uncollected.Path, uncollected.Remedy
 	case errors.As(err, &spec):
 		f.Kind, f.Field = "spec", spec.Field
 	case errors.As(err, &unsupported):

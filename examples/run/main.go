@@ -59,6 +59,7 @@ func run(args []string) int {
 	var result *sandbox.Result
 	var interrupt syscall.Signal
 	if err == nil {
+		spec.Collect = o.collects(outputs.collect)
 		policy, result, interrupt, err = start(spec, o.learn != "")
 	}
 	tell(result, err, interrupt)
@@ -86,6 +87,8 @@ func run(args []string) int {
 type outputs struct {
 	json  *os.File
 	learn *os.File // nil: nothing is learned
+	// collect holds what options.collect names, in the same order.
+	collect []*os.File
 }
 
 func (o *options) open() (outputs, error) {
@@ -102,6 +105,10 @@ func (o *options) open() (outputs, error) {
 			return out, fmt.Errorf("--learn: %w", err)
 		}
 	}
+	if out.collect, err = o.openCollections(); err != nil {
+		out.close()
+		return out, err
+	}
 	return out, nil
 }
 
@@ -112,6 +119,7 @@ func (o *outputs) close() {
 	if o.learn != nil {
 		o.learn.Close()
 	}
+	closeAll(o.collect)
 }
 
 // start runs spec with the streams of this process, until the end of the command or SIGINT or SIGTERM,
@@ -159,6 +167,9 @@ func tell(r *sandbox.Result, err error, interrupt syscall.Signal) {
 		complain(fmt.Errorf("ended by %v", interrupt))
 	case err != nil:
 		complain(err)
+		if onlyUncollected(err) && r.Ended != sandbox.Exited {
+			complain(fmt.Errorf("%v", r))
+		}
 	case r.Ended != sandbox.Exited:
 		complain(fmt.Errorf("%v", r))
 	}

@@ -19,6 +19,7 @@ type options struct {
 	root         string
 	rootWritable bool
 	mounts       []sandbox.Mount // a File has in Source where to read its contents, "-" is stdin
+	collect      []collection
 
 	dir      string
 	env      []string // "KEY=VALUE", or "KEY" for the caller's value
@@ -61,6 +62,7 @@ func sections() []section {
 			{"bind", "SRC DST", "the same, and let the command write there", bind(true)},
 			{"tmpfs", "DST[:SIZE]", "put an empty, writable directory in memory at DST", setTmpfs},
 			{"file", "SRC DST", "put a read-only copy of the file SRC at DST; - is standard input", setFile},
+			{"collect", "PATH=FILE", "at the end write the file PATH to FILE, or an archive to X.tar", setCollect},
 			{"root", "DIR", "use the directory DIR as /, read-only, in place of the base system",
 				func(o *options, a []string) error { o.root = a[0]; return nil }},
 			{"root-writable", "", "let the command write to the --root",
