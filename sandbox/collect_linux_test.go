@@ -316,3 +316,31 @@ func TestValidateCollect(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// With a range of IDs files belong to IDs that are not the caller's, who has no right to them but what
+// everybody has.
+func TestCollectOfAnotherIDNeedsModesThatAllowIt(t *testing.T) {
+	r := reserve(t, 1000)
+	var archive bytes.Buffer
+	for name, user := range map[string]*User{"first": nil, "another": {UID: 33, GID: 34}} {
+		archive.Reset()
+		spec := collecting("mkdir /tmp/out; echo x >/tmp/out/open; echo y >/tmp/out/closed; chmod 600 /tmp/out/closed", Collect{Path: "/tmp/out", Tar: &archive})
+		withIDs(r, user)(&spec)
+		result, err := Run(t.Context(), spec)
+		var left *CollectError
+		if result == nil || result.Err() != nil || !errors.As(err, &left) || left.Path != "/tmp/out/closed" || !errors.Is(left, fs.ErrPermission) || !strings.Contains(left.Remedy, "chmod -R a+rX") {
+			t.Errorf("%s: %v, %v", name, result, err)
+		}
+		h, err := tar.NewReader(&archive).Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := User{}
+		if user != nil {
+			want = *user
+		}
+		if h.Uid != want.UID || h.Gid != want.GID || h.Name != "open" {
+			t.Errorf("%s: %+v", name, h)
+		}
+	}
+}
