@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"sync"
 	"syscall"
@@ -19,7 +18,7 @@ import (
 )
 
 // Cmd is a command in a sandbox of its own, in the manner of exec.Cmd. It is used once, and by one
-// goroutine at a time, but for Signal, Kill, Pid, Stats, Pause, Resume and Update, which may be called at any
+// goroutine at a time, but for Signal, Kill, Pid, Stats, Pause, Resume, Resize and Update, which may be called at any
 // time after Start.
 type Cmd struct {
 	ctx     context.Context
@@ -54,60 +53,6 @@ func Command(ctx context.Context, spec Spec) *Cmd {
 	c := &Cmd{ctx: ctx, spec: spec, ended: make(chan struct{})}
 	c.life, c.dead = context.WithCancel(context.Background())
 	return c
-}
-
-// StdinPipe returns a pipe to the command's standard input. Wait closes it; a caller closes it earlier
-// to end the input.
-func (c *Cmd) StdinPipe() (io.WriteCloser, error) {
-	if err := c.pipeAllowed("Stdin", c.spec.Stdin != nil); err != nil {
-		return nil, err
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	c.spec.Stdin = r
-	c.streams.ours(r)
-	c.streams.atEnd(w)
-	return w, nil
-}
-
-// StdoutPipe returns a pipe from the command's standard output. Wait closes it, so that everything must
-// have been read before Wait is called. What is read counts for Limits.OutputMax.
-func (c *Cmd) StdoutPipe() (io.ReadCloser, error) {
-	return c.outputPipe("Stdout", &c.spec.Stdout)
-}
-
-// StderrPipe is StdoutPipe for the standard error.
-func (c *Cmd) StderrPipe() (io.ReadCloser, error) {
-	return c.outputPipe("Stderr", &c.spec.Stderr)
-}
-
-func (c *Cmd) outputPipe(name string, stream *io.Writer) (io.ReadCloser, error) {
-	if err := c.pipeAllowed(name, *stream != nil); err != nil {
-		return nil, err
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	*stream = w
-	c.streams.ours(w)
-	c.streams.atEnd(r)
-	if c.spec.Limits.OutputMax <= 0 {
-		return r, nil
-	}
-	return &countedPipe{file: r, left: c.spec.Limits.OutputMax, exceeded: func() { c.stop(OutputExceeded) }}, nil
-}
-
-func (c *Cmd) pipeAllowed(name string, taken bool) error {
-	switch {
-	case c.begun:
-		return fmt.Errorf("sandbox: %sPipe after Start", name)
-	case taken:
-		return &SpecError{Field: name, Reason: "set already, and a pipe is asked for"}
-	}
-	return nil
 }
 
 // Start starts the command and returns once it was executed. An error is as from Run, and then nothing
@@ -148,6 +93,9 @@ func (c *Cmd) start() error {
 		return err
 	}
 	c.begin(c.process)
+	if master := c.master(); master != nil {
+		c.streams.attach(master, &c.spec, func() { c.stop(OutputExceeded) })
+	}
 	c.streams.copy()
 	c.watch()
 	return nil

@@ -28,6 +28,7 @@ func compile(r *resolved) *plan.Program {
 		c.compileMounts(b)
 		c.compileSeal(b)
 		c.compileSystem(b)
+		c.compileTerminal(b)
 		c.compileConfine(b)
 		c.compileWitness(b)
 		b.Fork("start PID 2 for the command", c.commandFlags(), c.started, plan.Command, func(b *plan.Builder) {
@@ -65,6 +66,8 @@ type compilation struct {
 	root     int            // descriptor of the new root, once it is one
 	dev      int            // descriptor of the sandbox's /dev
 	proc     int            // descriptor of the sandbox's /proc
+	pts      int            // descriptor of the sandbox's /dev/pts
+	master   int            // descriptor of the caller's end of the terminal, if there is one
 	listener int            // descriptor of the command's filter, if it has one
 	held     []int          // descriptors for the caller to collect from: the mount namespace, its root
 	// Counters: the witness of refused calls says that it is ready, and PID 1 that it may begin.
@@ -121,6 +124,6 @@ func (c *compilation) program(stub *plan.Builder) *plan.Program {
 	return &plan.Program{
 		Arch: kernel.Arch(c.facts.Arch), Ops: stub.Program(),
 		Inherited: c.inherited, Payload: kept,
-		Report: c.report, Lifeline: c.lifeline, Capabilities: c.capabilities, KeepsGroups: c.ids.keepsGroups,
+		Report: c.report, Lifeline: c.lifeline, Capabilities: c.capabilities, Terminal: c.terminal != nil, KeepsGroups: c.ids.keepsGroups,
 	}
 }

@@ -64,8 +64,8 @@ func (c *compilation) compileDev(b *plan.Builder) {
 	} {
 		b.Call("link /dev/"+l[1]+" to "+l[0], kernel.Symlinkat(l[0], c.dev, l[1]))
 	}
-	pts := makeFS(b, "/dev/pts", "devpts", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, devptsOptions()...)
-	mountNew(b, "devpts", pts, c.dev, "/dev/pts")
+	c.pts = makeFS(b, "/dev/pts", "devpts", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, devptsOptions()...)
+	mountNew(b, "devpts", c.pts, c.dev, "/dev/pts")
 	shm := makeFS(b, "/dev/shm", "tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, tmpfsOptions(shmSize, "1777")...)
 	mountNew(b, "tmpfs", shm, c.dev, "/dev/shm")
 	if c.rootTree != nil {

@@ -30,7 +30,7 @@ func (c *compilation) compileConfine(b *plan.Builder) {
 	b.Call("forbid gaining privileges", kernel.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1))
 	// Without this the command, which has the same ID, could trace init and read its memory (ptrace(2)).
 	b.Call("keep PID 1 out of the command's reach", kernel.Prctl(unix.PR_SET_DUMPABLE, 0))
-	b.CloseFrom("close what the set-up opened", c.inherited+len(c.held))
+	b.CloseFrom("close what the set-up opened", c.kept())
 	c.compileHoldRoot(b)
 	if c.watchCPU {
 		c.proc = b.Open("open /proc for the caller to watch", kernel.Openat2(unix.AT_FDCWD, "proc", unix.O_DIRECTORY|unix.O_CLOEXEC, unix.RESOLVE_NO_SYMLINKS))

@@ -15,6 +15,7 @@ import (
 func (c *compilation) compileSession(b *plan.Builder) {
 	const commandPID = 2
 	b.Call("start a session", kernel.Setsid()).Returns(commandPID)
+	c.compileControl(b)
 	b.Call("set the usual file mode mask", kernel.Umask(0o022))
 }
 
@@ -88,6 +89,9 @@ func (c *compilation) sent() []int {
 		fds = append(fds, c.proc)
 	}
 	fds = append(fds, c.held...)
+	if c.terminal != nil {
+		fds = append(fds, c.master)
+	}
 	if c.filter.heard == byCaller {
 		fds = append(fds, c.listener)
 	}
@@ -106,6 +110,7 @@ func (c *compilation) compileReap(b *plan.Builder) {
 		tell = kernel.SendFDs(c.report, c.started, "started", fds...)
 	}
 	b.Call("tell the caller of the start", tell).Returns(int64(len(c.started.Bytes)))
+	c.compileHandOver(b)
 	b.Until("reap until PID 2 ends", kernel.Wait4(c.ended, plan.RecordStatus, plan.RecordUsage), 2)
 	b.Call("kill what is left", kernel.KillAll()).Tolerates("PID 2 may be the last", unix.ESRCH)
 	left := plan.NewRecord(plan.Ended, 0) // not told: the caller asks the kernel for the sum

@@ -14,6 +14,7 @@ const callerEnv = "RINGFENCE_TEST_CALLER"
 // callers are what a caller does: it runs sandboxes and prints what came of it.
 var callers = map[string]func() error{
 	"terminal": callTerminal,
+	"pty":      callPTY,
 	"setuid":   callSetuid,
 }
 

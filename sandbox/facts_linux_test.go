@@ -73,7 +73,7 @@ func inside(t testing.TB, change func(*Spec), acts ...string) outcomes {
 	if spec.Stdout == nil {
 		spec.Stdout = &out
 	}
-	if spec.Stderr == nil {
+	if spec.Stderr == nil && spec.Terminal == nil {
 		spec.Stderr = &errs
 	}
 	r, err := Run(t.Context(), spec)

@@ -134,6 +134,8 @@ var (
 	defaultFilters = perArch(func(arch string) (filter, error) { return compileFilter(seccomp.Default(), arch, true, false) })
 	deafFilters    = perArch(func(arch string) (filter, error) { return compileFilter(seccomp.Default(), arch, false, false) })
 	initFilters    = perArch(func(arch string) (filter, error) { return ownFilter(initPolicy(), arch) })
+	// PID 1 of a sandbox with a terminal closes its master when the caller has it.
+	terminalInitFilters = perArch(func(arch string) (filter, error) { return ownFilter(initPolicy("close"), arch) })
 )
 
 // ownFilter compiles a policy for a process of this library, in which a kill is one.
@@ -164,13 +166,13 @@ func (f archFilters) of(arch string) (filter, error) {
 
 // initPolicy is what init may do once the command runs: look at the lifeline, wait, kill what the
 // command has left, report, end. Its witness of refused calls receives one, looks at the listener, kills
-// everything, and ends.
-func initPolicy() *seccomp.Policy {
+// everything, and ends. More names what else it may.
+func initPolicy(more ...string) *seccomp.Policy {
 	return &seccomp.Policy{
 		Default: seccomp.KillProcess,
 		Unknown: seccomp.KillProcess,
 		Rules: []seccomp.Rule{
-			{Names: []string{"read", "write", "sendmsg", "wait4", "rt_sigreturn", "restart_syscall", "exit_group"}, Action: seccomp.Allow},
+			{Names: append([]string{"read", "write", "sendmsg", "wait4", "rt_sigreturn", "restart_syscall", "exit_group"}, more...), Action: seccomp.Allow},
 			{Names: []string{"kill"}, Action: seccomp.Allow, Args: []seccomp.Arg{
 				{Index: 0, Op: seccomp.Equal, Value: seccomp.Low32, Mask: seccomp.Low32}, // -1: everybody else
 				{Index: 1, Op: seccomp.Equal, Value: uint64(unix.SIGKILL), Mask: seccomp.Low32},

@@ -127,7 +127,13 @@ func goldenSpecs(own idmap.Map) map[string]Spec {
 			s.Supervisor = func(context.Context, *Notification) Answer { return Answer{} }
 			s.Limits.CPUTime = time.Second
 		}),
-		"collect":     with(func(s *Spec) { s.Collect = []Collect{{Path: "/tmp", Tar: io.Discard}}; s.Limits.CPUTime = time.Second }),
+		"collect": with(func(s *Spec) { s.Collect = []Collect{{Path: "/tmp", Tar: io.Discard}}; s.Limits.CPUTime = time.Second }),
+		"terminal": with(func(s *Spec) {
+			s.Terminal = &Terminal{Rows: 50}
+			s.Limits.CPUTime = time.Second
+			s.UIDs, s.GIDs = own, own
+			s.User = &User{UID: own[0].ContainerID + own[0].Size - 1, GID: own[0].ContainerID}
+		}),
 		"no-new-proc": with(func(s *Spec) { s.AllowMissing = []Feature{NewProc} }),
 	}
 }
@@ -231,7 +237,7 @@ func TestNoStepThatConfinesCanBeLost(t *testing.T) {
 		"change directory", "look for ", "execute ", "close what is done", "become ", "join groups", "make a ", "write /etc/", "put the files on top",
 		// A plan cannot tell what of /proc is to be masked, nor which mount the Spec wants read-only: the
 		// golden plans, and the facts, hold these.
-		"mask ", "cover ", "make /dev read-only", "set RLIMIT", "create files with", "open",
+		"open a terminal: give it", "mask ", "cover ", "make /dev read-only", "set RLIMIT", "create files with", "open",
 	}
 	eachGolden(t, func(t *testing.T, _ string, p *Plan) {
 		for i, op := range p.program.Ops {
@@ -284,6 +290,9 @@ var reasons = []struct{ label, test string }{
 	{`drop CAP_[A-Z_]+ from the bounding set|drop every capability of the command`, "TestPayloadHasNoPrivilege"},
 	{`drop CAP_[A-Z_]+ from the bounding set too|drop every other capability of the command|keep CAP_[A-Z_]+ over the execution`, "TestCapabilitiesAreExactlyThoseOfTheSpec"},
 	{`keep capabilities over the change of user`, "TestRootCapabilitiesOfAnotherUserAreExactlyThoseOfTheSpec"},
+	{`open a terminal(: .*)?|put the terminal on standard .*|set the caller's end of the terminal aside`, "TestTerminalIsTheSandboxesOwn"},
+	{`let the terminal control the session`, "TestTerminalControlsTheSession"},
+	{`leave the terminal to the caller`, "TestCallersEndOfTheTerminalIsNowhereInside"},
 	{`forbid gaining privileges|load the seccomp filter`, "TestNoNewPrivsAndFilterAreOn"},
 	{`keep PID 1 out of the command's reach( again)?|close what the set-up opened`, "TestPayloadCannotReadItsInit"},
 	{`drop every capability of PID 1|let PID 1 do nothing but wait and report`, "TestPayloadCannotTraceOrChangeItsInit"},

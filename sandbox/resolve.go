@@ -39,8 +39,9 @@ type resolved struct {
 	hostNet      bool
 	newProc      bool
 	rlimits      []Rlimit
-	watchCPU     bool // the caller needs the sandbox's /proc to see what its processes use
-	collects     bool // the caller needs the sandbox's root when all processes have ended
+	terminal     *Terminal // with its size; nil is none
+	watchCPU     bool      // the caller needs the sandbox's /proc to see what its processes use
+	collects     bool      // the caller needs the sandbox's root when all processes have ended
 	placement    placement
 	limits       cgroup.Limits // of the cgroup, if it is placed in one
 
@@ -92,7 +93,7 @@ func resolve(spec *Spec, host *Host, where placement) (*resolved, error) {
 		faults = append(faults, err)
 	}
 	for _, step := range []func(*Spec, *Host) error{
-		r.resolveUnsupported, r.resolveNamespaces, r.resolveIDs, r.resolveCapabilities, r.resolveRoot, r.resolveMounts, r.resolveCommand,
+		r.resolveUnsupported, r.resolveNamespaces, r.resolveIDs, r.resolveCapabilities, r.resolveTerminal, r.resolveRoot, r.resolveMounts, r.resolveCommand,
 	} {
 		if err := step(spec, host); err != nil {
 			faults = append(faults, err)
@@ -221,7 +222,11 @@ func isDir(host *Host, p string) (bool, error) {
 // resolveFilters compiles the command's filter and init's.
 func (r *resolved) resolveFilters(spec *Spec, host *Host) error {
 	arch := host.facts.Arch
-	own, err := initFilters.of(arch)
+	filters := initFilters
+	if spec.Terminal != nil {
+		filters = terminalInitFilters
+	}
+	own, err := filters.of(arch)
 	if err != nil {
 		return err
 	}
@@ -265,6 +270,9 @@ func (r *resolved) resolveEnforced(spec *Spec) {
 		r.enforce(SeccompNotify, "SECCOMP_RET_USER_NOTIF to a thread of PID 1")
 	case byCaller:
 		r.enforce(SeccompNotify, "SECCOMP_RET_USER_NOTIF to the caller")
+	}
+	if r.terminal != nil {
+		r.enforce(TerminalPTY, "pty of the sandbox's own devpts")
 	}
 	l := &spec.Limits
 	if l.WallTime > 0 {

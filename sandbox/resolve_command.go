@@ -82,7 +82,6 @@ func (r *resolved) resolveUnsupported(spec *Spec, _ *Host) error {
 		feature Feature
 		needs   string
 	}{
-		{spec.Terminal != nil, TerminalPTY, later},
 		{len(spec.Root.Layers) > 0, LayeredRoot, later},
 		{slices.ContainsFunc(spec.Mounts, func(m Mount) bool { return m.Type == Overlay }), OverlayMount, later},
 	} {

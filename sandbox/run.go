@@ -32,7 +32,7 @@ func Run(ctx context.Context, spec Spec) (*Result, error) {
 }
 
 // Output runs a command and returns what it wrote to its standard output. An ending other than exit code
-// 0 is an *ExitError, with the start of the standard error if the Spec has no Stderr.
+// 0 is an *ExitError, with the start of the standard error if the Spec has no Stderr and no Terminal.
 func Output(ctx context.Context, spec Spec) ([]byte, error) {
 	if spec.Stdout != nil {
 		return nil, &SpecError{Field: "Stdout", Reason: "set, but Output collects it"}
@@ -40,7 +40,7 @@ func Output(ctx context.Context, spec Spec) ([]byte, error) {
 	var stdout bytes.Buffer
 	spec.Stdout = &stdout
 	var stderr *prefix
-	if spec.Stderr == nil {
+	if spec.Stderr == nil && spec.Terminal == nil {
 		stderr = &prefix{}
 		spec.Stderr = stderr
 	}
@@ -77,6 +77,9 @@ func (p *Plan) launch(ctx context.Context, files []*os.File, in *cell) (*launch.
 	}
 	cfg := launch.Config{Image: img, Files: files, Listens: p.resolved.filter.heard == byCaller, Scratch: os.TempDir()}
 	if p.resolved.watchCPU {
+		cfg.Extra++
+	}
+	if p.resolved.terminal != nil {
 		cfg.Extra++
 	}
 	if p.resolved.collects {

@@ -74,6 +74,9 @@ func (*Cmd) StderrPipe() (io.ReadCloser, error) { return nil, unsupported() }
 // Signal returns an error.
 func (*Cmd) Signal(os.Signal) error { return unsupported() }
 
+// Resize returns an error.
+func (*Cmd) Resize(uint16, uint16) error { return unsupported() }
+
 // Kill returns an error.
 func (*Cmd) Kill() error { return unsupported() }
 

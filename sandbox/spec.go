@@ -47,8 +47,10 @@ type Spec struct {
 	// the host's tree.
 	ExtraFiles []*os.File
 
-	// Terminal gives the command a controlling terminal; nil is none. Not supported by this version:
-	// a Terminal is an *UnsupportedError.
+	// Terminal gives the command a controlling terminal, a new one of the sandbox's own; nil is none. The
+	// terminal is its standard input, output and error: Stdin is typed at it, and what it shows is copied to
+	// Stdout, files too; Stderr must be nil or the same as Stdout. The end of Stdin, or a nil one, is typed as
+	// Control-D is. The end of the output is when nobody in the sandbox has the terminal open any more.
 	Terminal *Terminal
 
 	// Root is the file system that the command sees as /. Zero is the base system: see the package
@@ -199,9 +201,9 @@ type User struct {
 	Groups []int
 }
 
-// Terminal describes a controlling terminal.
+// Terminal describes a controlling terminal. Cmd.Resize changes its size.
 type Terminal struct {
-	Rows, Cols uint16 // zero: 24 and 80
+	Rows, Cols uint16 // in characters; zero: 24 and 80
 }
 
 // Limits bounds what a sandbox uses. Zero is no limit.
@@ -242,8 +244,8 @@ type Limits struct {
 	// HugetlbMax bounds huge pages; hugetlb.SIZE.max.
 	HugetlbMax []HugetlbMax
 
-	// OutputMax is how many bytes the command may write to each of Stdout and Stderr; one that is an
-	// *os.File is not counted, and one writer for both is counted once. The run ends when there is
+	// OutputMax is how many bytes the command may write to each of Stdout and Stderr, or to its Terminal; a
+	// stream that is an *os.File is not counted without a Terminal, and one writer for both is counted once. The run ends when there is
 	// more; what came before is kept.
 	OutputMax int64
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"reflect"
 	"sync"
 	"syscall"
 	"time"
@@ -21,6 +20,7 @@ type streams struct {
 	inputs  []*inputCopy // at most one
 	outputs []*outputCopy
 	copying sync.WaitGroup // of outputs
+	piped   *os.File       // the end of StdoutPipe that a terminal's output is copied to; nil is none
 }
 
 // ours notes a file that the command gets and that this side must not keep.
@@ -51,6 +51,9 @@ func (s *streams) open(spec *Spec, exceeded func()) ([]*os.File, error) {
 		return nil, err
 	}
 	s.ours(null)
+	if spec.Terminal != nil {
+		return s.withExtra(spec, null, null, null, null), nil // the program puts the terminal on them
+	}
 	stdin, err := s.input(spec.Stdin, null)
 	if err != nil {
 		return nil, err
@@ -65,23 +68,18 @@ func (s *streams) open(spec *Spec, exceeded func()) ([]*os.File, error) {
 			return nil, err
 		}
 	}
-	files := []*os.File{stdin, stdout, stderr}
+	return s.withExtra(spec, null, stdin, stdout, stderr), nil
+}
+
+// withExtra appends the extra files to the streams.
+func (s *streams) withExtra(spec *Spec, null *os.File, files ...*os.File) []*os.File {
 	for _, f := range spec.ExtraFiles {
 		if f == nil {
 			f = null // the program closes it again: see payload in compile.go
 		}
 		files = append(files, f)
 	}
-	return files, nil
-}
-
-// sameWriter reports whether both are one writer, without a panic for types that cannot be compared.
-func sameWriter(a, b io.Writer) bool {
-	if a == nil || b == nil || !reflect.TypeOf(a).Comparable() || !reflect.TypeOf(b).Comparable() {
-		return false
-	}
-	defer func() { _ = recover() }() // an interface in a comparable struct may hold what is not
-	return a == b
+	return files
 }
 
 func (s *streams) input(r io.Reader, null *os.File) (*os.File, error) {
@@ -163,13 +161,25 @@ func (s *streams) finish() error {
 type inputCopy struct {
 	from io.Reader
 	to   *os.File
-	done chan error // buffered: run never waits
+	// typed says that it is a terminal: what ends is not the file, but what is typed.
+	typed bool
+	done  chan error // buffered: run never waits
 }
 
 func (c *inputCopy) run() {
-	_, err := io.Copy(c.to, c.from)
-	if errors.Is(err, unix.EPIPE) || errors.Is(err, os.ErrClosed) {
+	keys := &typist{master: c.to}
+	to := io.Writer(c.to)
+	if c.typed {
+		to = keys
+	}
+	_, err := io.Copy(to, c.from)
+	if errors.Is(err, unix.EPIPE) || errors.Is(err, os.ErrClosed) || c.typed && errors.Is(err, unix.EIO) {
 		err = nil // the command did not read it all
+	}
+	if c.typed {
+		keys.end()
+		c.done <- err
+		return
 	}
 	c.to.Close() // once more at the end, where it does nothing
 	c.done <- err
@@ -182,10 +192,15 @@ type outputCopy struct {
 	bounded  bool
 	left     int64 // bytes until the limit
 	exceeded func()
+	room     int      // of a terminal: how much may be in it unread; of a pipe it is asked for
+	close    *os.File // closed at the end; nil is nothing
 	err      error
 }
 
 func (c *outputCopy) run() {
+	if c.close != nil {
+		defer c.close.Close()
+	}
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := c.from.Read(buf)
@@ -195,7 +210,7 @@ func (c *outputCopy) run() {
 			return
 		}
 		if err != nil {
-			return // the end of file: a pipe that is read has no other error
+			return // the end of file, for which a terminal says EIO: what is read has no other error
 		}
 	}
 }
@@ -208,9 +223,13 @@ func (c *outputCopy) drain(buf []byte) {
 		return // only for a closed file, and finish closes it later
 	}
 	// What the sandbox wrote fits into the pipe; whoever outside holds it may go on writing for ever.
-	for n, left := 1, pipeSize(conn); n > 0 && left > 0; left -= n {
+	left := c.room
+	if left == 0 {
+		left = pipeSize(conn)
+	}
+	for n := 1; n > 0 && left > 0; left -= n {
 		_ = conn.Read(func(fd uintptr) bool {
-			n, _ = unix.Read(int(fd), buf) // EAGAIN: it is empty
+			n, _ = unix.Read(int(fd), buf) // EAGAIN: it is empty; EIO: and nobody has the terminal any more
 			return true
 		})
 		c.take(buf[:max(n, 0)])

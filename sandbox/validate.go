@@ -42,6 +42,7 @@ func validate(spec *Spec) error {
 	validateArgs(f, spec)
 	validateDir(f, spec.Dir)
 	validateStreams(f, spec)
+	validateTerminal(f, spec)
 	validateRoot(f, &spec.Root)
 	validateMounts(f, spec.Mounts)
 	validateHostname(f, spec.Hostname)

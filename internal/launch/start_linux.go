@@ -275,6 +275,9 @@ func (s *start) take(fds []int) error {
 		return fmt.Errorf("receive a descriptor: %w", unix.EMFILE)
 	}
 	for _, fd := range fds[:s.cfg.Extra] {
+		if _, err := unix.IoctlGetTermios(fd, unix.TCGETS); err == nil {
+			_ = unix.SetNonblock(fd, true) // a terminal can be waited for; this cannot fail on an open descriptor
+		}
 		s.p.extra = append(s.p.extra, os.NewFile(uintptr(fd), "from the sandbox"))
 	}
 	if !s.cfg.Listens {

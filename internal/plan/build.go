@@ -114,6 +114,18 @@ func (b *Builder) Listen(label string, filter []byte, patient bool) int {
 	return b.Open(label, kernel.SeccompListener(filter, patient))
 }
 
+// Dup makes to a copy of from, in the place of what it was.
+func (b *Builder) Dup(label string, from, to int) {
+	b.Call(label, kernel.Dup(from, to)).Returns(int64(to))
+	b.fds[to] = true
+}
+
+// DupCloseOnExec is Dup of what is closed when the command is executed.
+func (b *Builder) DupCloseOnExec(label string, from, to int) {
+	b.Call(label, kernel.DupCloseOnExec(from, to)).Returns(int64(to))
+	b.fds[to] = true
+}
+
 // Next returns the number that the next descriptor will have.
 func (b *Builder) Next() int { return b.fds.lowest() }
 

@@ -58,6 +58,7 @@ const (
 	RulePayload      Rule = "the command gets its own descriptors, PID 1 keeps none of them, and the report is closed on exec"
 	RuleListener     Rule = "PID 1 shares the command's descriptors until the exec to have the listener, and nothing else of it"
 	RuleWitness      Rule = "somebody hears the listener: the caller, or a thread of PID 1 that notes the call and kills everything"
+	RuleTerminal     Rule = "a terminal is the sandbox's own, on the command's streams and in control of its session, and its master the caller's alone"
 	RuleInitFilter   Rule = "PID 1 waits behind a filter of its own, with nothing to do but wait and report"
 	RuleReport       Rule = "PID 1 and the start are told to the caller, and the end is the last thing told"
 	RuleStub         Rule = "the stub starts PID 1, tells the caller, and ends"
@@ -188,9 +189,11 @@ const (
 	didReceive // the call for which the filter ends the sandbox
 	didPoll    // the listener, after that
 	didKeepCaps
+	didControl    // the session by the terminal
+	didSendMaster // to the caller
 
 	// ofProcess are not handed on by a fork: what follows from them is, but each process must do its own.
-	ofProcess = didSession | didCapset | didFilter | didFork | didTell | didWitness | didSetresuidAgain | didMeet | didPost | didKeepCaps
+	ofProcess = didSession | didCapset | didFilter | didFork | didTell | didWitness | didSetresuidAgain | didMeet | didPost | didKeepCaps | didControl | didSendMaster
 
 	byCaller = didReadMaps | didSetresgid | didSetresuid
 	byInit   = didDenySetgroups | didUIDMap | didGIDMap
@@ -252,6 +255,9 @@ func (c *checker) header() *Fault {
 		return c.fault(RuleBounds, "%d inherited descriptors", p.Inherited)
 	case !inside(p.Report) || !inside(p.Lifeline) || p.Report == p.Lifeline:
 		return c.fault(RuleBounds, "report %d, lifeline %d", p.Report, p.Lifeline)
+	}
+	if p.Terminal && (len(p.Payload) < 3 || p.Payload[2] != 2) {
+		return c.fault(RuleBounds, "a terminal, and payload %v", p.Payload)
 	}
 	for i, fd := range p.Payload {
 		if !inside(fd) || fd == p.Report || fd == p.Lifeline || i > 0 && fd <= p.Payload[i-1] {
@@ -341,6 +347,9 @@ func (c *checker) order() *Fault {
 			return c.fault(RuleFilter, "%s comes after it", name)
 		}
 	case Init:
+		if name == "close" && c.at(0).kind == master && c.has(didTell) {
+			return nil
+		}
 		if name != "sendmsg" && name != "write" && name != "wait4" && name != "kill" && name != "exit_group" {
 			return c.fault(RuleInitFilter, "%s comes after it", name)
 		}

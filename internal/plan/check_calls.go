@@ -27,7 +27,7 @@ const (
 // call says what a system call takes and returns.
 type call struct {
 	// args has a letter for each argument: f an open descriptor, b the same or the working directory,
-	// n a number, t a text, m memory, o a text or NULL, 0 nothing; N is a number that may be left out.
+	// n a number, t a text, m memory, a a number or memory, o a text or NULL, 0 nothing; N is a number that may be left out.
 	args    string
 	returns result
 	// tolerates are the errors of which Check knows that going on is safe.
@@ -93,7 +93,11 @@ func callOf(name string) (call, bool) {
 	case "fcntl":
 		return call{args: "fnn"}, true
 	case "ioctl":
-		return call{args: "fnm", tolerates: mayBeGivenUp}, true
+		return call{args: "fna", returns: known, tolerates: mayBeGivenUp}, true
+	case "fchown":
+		return call{args: "fnn"}, true
+	case "dup3":
+		return call{args: "fnn", returns: known}, true
 	case "ppoll":
 		return call{args: "mnm00", returns: answers}, true
 	case "capset":
@@ -170,6 +174,8 @@ func (c *checker) argument(a *kernel.Arg, letter byte) bool {
 		return isText(a)
 	case 'm':
 		return a.Mem != nil
+	case 'a':
+		return true
 	case 'o':
 		return a.Mem == nil && a.Value == 0 || isText(a)
 	}

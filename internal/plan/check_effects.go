@@ -26,6 +26,8 @@ const (
 	listener // of the command's filter
 	mounts   // the mount namespace of PID 1
 	counter  // on which PID 1 and its witness wait for each other
+	master   // of the terminal: the end at which it is seen and typed at
+	peer     // of the master: what the command has
 )
 
 // descriptor is an open file descriptor.
@@ -35,7 +37,8 @@ type descriptor struct {
 	restricted  bool // a mount: it has the attributes that it must
 	attached    bool
 	own         bool  // resolved: a directory of a mount of ours, with no link on the way
-	sized       uint8 // a tmpfs in the making: its bounds that are set
+	sized       uint8 // a tmpfs in the making: its bounds that are set; a master: what was done to it
+	devpts      bool  // a mount: of terminals
 	op          int32 // that opened it, -1 is none
 	onWrite     facts // what a write to it does
 }
@@ -111,6 +114,10 @@ func (c *checker) effect() *Fault {
 		return c.open(descriptor{kind: socket})
 	case "ioctl":
 		return c.ioctl()
+	case "fchown":
+		return c.fchown()
+	case "dup3":
+		return c.dup()
 	case "ppoll", "exit":
 		return c.witness()
 	case "sethostname":
@@ -161,16 +168,6 @@ func (c *checker) closeRange() *Fault {
 	}
 	if first <= int64(c.p.Inherited) && last == kernel.LastDescriptor {
 		c.strangers = false
-	}
-	return nil
-}
-
-func (c *checker) ioctl() *Fault {
-	if c.process == Witness {
-		return c.witness()
-	}
-	if c.at(0).kind != socket || c.value(1) != unix.SIOCSIFFLAGS || c.bytes(2, 40) == nil || len(c.op.Tolerate) > 0 {
-		return c.fault(RuleCall, "ioctl does more than bring an interface up")
 	}
 	return nil
 }
@@ -288,11 +285,17 @@ func (c *checker) sendmsg() *Fault {
 	}
 	for at := 16; at+4 <= int(size); at += 4 {
 		fd := int64(binary.LittleEndian.Uint32(control[at:]))
-		if !c.isOpen(fd) || c.fds[fd].kind != resolved && c.fds[fd].kind != listener && c.fds[fd].kind != mounts {
+		if !c.isOpen(fd) {
 			return c.fault(RuleReport, "descriptor %d is sent", fd)
 		}
-		if c.fds[fd].kind == listener {
+		switch c.fds[fd].kind {
+		case resolved, mounts:
+		case listener:
 			c.done |= didHand
+		case master:
+			c.done |= didSendMaster
+		default:
+			return c.fault(RuleReport, "descriptor %d is sent", fd)
 		}
 	}
 	c.done |= didTell

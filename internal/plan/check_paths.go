@@ -70,6 +70,8 @@ func (c *checker) openat2() *Fault {
 	switch {
 	case !c.has(didHome):
 		return c.fault(RuleHostPath, "%q is opened", path)
+	case c.isMaster(path, flags, resolve):
+		return c.openMaster()
 	case !bounded:
 		return c.fault(RulePath, "openat2(%q) has no bounds", path)
 	case flags&(unix.O_CREAT|unix.O_TRUNC) != 0 || flags&(unix.O_PATH|unix.O_DIRECTORY) == 0:

@@ -119,11 +119,11 @@ func (c *checker) beforeCommand(flags, signal uint64) *Fault {
 		return c.fault(RuleLifeline, "its signals are blocked")
 	}
 	for fd := range c.fds {
-		if k := c.fds[fd].kind; k != closed && k != inherited && k != resolved && k != counter && k != mounts {
+		if k := c.fds[fd].kind; k != closed && k != inherited && k != resolved && k != counter && k != mounts && k != master && k != peer {
 			return c.fault(RuleSetup, "descriptor %d is open", fd)
 		}
 	}
-	return nil
+	return c.terminalReady()
 }
 
 // execve holds the command to what it may become: somebody else's program.
@@ -162,11 +162,18 @@ func (c *checker) execve() *Fault {
 	case !c.isOpen(int64(c.p.Report)) || !c.fds[c.p.Report].closeOnExec:
 		return c.fault(RulePayload, "the report is closed, or stays open")
 	}
+	if c.p.Terminal != c.has(didControl) {
+		return c.fault(RuleTerminal, "it does not control the session")
+	}
 	payload := c.p.Payload
 	for fd := range c.fds {
 		if len(payload) > 0 && payload[0] == fd {
 			payload = payload[1:]
-			if c.fds[fd].kind != inherited || c.fds[fd].closeOnExec {
+			want := inherited
+			if c.p.Terminal && fd <= 2 {
+				want = peer
+			}
+			if c.fds[fd].kind != want || c.fds[fd].closeOnExec {
 				return c.fault(RulePayload, "descriptor %d is closed", fd)
 			}
 		} else if c.fds[fd].kind != closed && !c.fds[fd].closeOnExec {
@@ -220,6 +227,9 @@ func (c *checker) wait4() *Fault {
 		return c.fault(RuleWitness, "nobody hears it, or two do")
 	case c.has(didWitness) && (c.listener < 0 || c.fds[c.listener].kind != listener || !c.has(didMeet|didPost)):
 		return c.fault(RuleWitness, "there is nothing to hear, or it waits for ever")
+	}
+	if f := c.terminalGone(); f != nil {
+		return f
 	}
 	for _, fd := range c.p.Payload {
 		if c.fds[fd].kind != closed {

@@ -92,7 +92,7 @@ func TestAListenerMayBeHandedOver(t *testing.T) {
 	without("block the signal", "unblock the signal")(p)
 	p.Ops[find(p, "init seccomp")].Call.Args[1].Value = 0
 	tell := p.Ops[find(p, "tell start")]
-	tell.Call = kernel.SendFDs(sampleReport, tell.Call.Args[1].Mem.Refs[0].To.Refs[0].To, "started", 5, listenerFD)
+	tell.Call = kernel.SendFDs(sampleReport, tell.Call.Args[1].Mem.Refs[0].To.Refs[0].To, "started", 5, 8)
 	if err := Check(p); err != nil {
 		t.Error(err)
 	}

@@ -16,8 +16,8 @@ import (
 // nothing that confines the command is weaker.
 var harmlessLoss = []string{
 	"umask", "command umask", "hostname", "lo up", "link", "make ", "attach ", "write file", "create mqueue",
-	"create proc", "create tmpfs", "look 1", "look 2", "exec 1", "go to dir", "close what is done with",
-	"restrict mask", "late setresuid", "command setgroups", "command setresgid", "command setresuid",
+	"create proc", "create tmpfs", "create devpts", "look 1", "look 2", "exec 1", "go to dir", "close what is done with",
+	"restrict mask", "own peer", "late setresuid", "command setgroups", "command setresgid", "command setresuid",
 }
 
 func isHarmlessLoss(label string) bool {
@@ -31,7 +31,7 @@ func isHarmlessLoss(label string) bool {
 
 // Removing any one op that confines, and any op that opens what is used later, is found.
 func TestEveryMissingOpIsFound(t *testing.T) {
-	for _, make := range []func() *Program{sample, sampleByCaller, sampleOtherUser, sampleCapable} {
+	for _, make := range []func() *Program{sample, sampleByCaller, sampleOtherUser, sampleCapable, sampleTerminal} {
 		for i, op := range make().Ops {
 			p := make()
 			replace(p, i, 1)
@@ -98,7 +98,7 @@ func FuzzCheck(f *testing.F) {
 	f.Add([]byte{2, 50, 0, 0, 3, 20, 0, 1, 4, 44, 1, 9})
 	f.Add([]byte{5, 90, 0, 0, 6, 91, 2, 200, 7, 92, 3, 1})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, make := range []func() *Program{sample, sampleByCaller, sampleOtherUser, sampleCapable} {
+		for _, make := range []func() *Program{sample, sampleByCaller, sampleOtherUser, sampleCapable, sampleTerminal} {
 			p := make()
 			for len(data) >= 4 && len(p.Ops) > 0 {
 				mutate(p, data[0], int(data[1])%len(p.Ops), int(data[2]), int(int8(data[3])))

@@ -69,6 +69,8 @@ type Program struct {
 	Report, Lifeline int
 	// Capabilities are those that the command keeps, as bits; nobody else keeps any.
 	Capabilities uint64
+	// Terminal says that the command has a controlling terminal on its streams.
+	Terminal bool
 	// KeepsGroups says that PID 1's user namespace lets nobody set groups (user_namespaces(7)): it cannot
 	// leave the caller's.
 	KeepsGroups bool

@@ -19,8 +19,6 @@ const (
 	contextFD = 7 // of each file system in the making
 	procFD    = 8
 	rootFD    = 9
-
-	listenerFD = 8 // behind the directory of the CPU watch and the two counters
 )
 
 const ownDir = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
@@ -28,12 +26,15 @@ const ownDir = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 // sample is a small program with everything that a sandbox has: a tree of the host, file systems of its
 // own, a file, a mask, a mount of the Spec, a working directory, two places to look for the command.
 // Labels are unique, so that tests can name an op.
-func sample() *Program { return sampleOf(true) }
+func sample() *Program { return sampleOf(true, false) }
 
 // sampleDeaf is sample on a host where no listener can be had.
-func sampleDeaf() *Program { return sampleOf(false) }
+func sampleDeaf() *Program { return sampleOf(false, false) }
 
-func sampleOf(listens bool) *Program {
+// sampleTerminal is sample with a terminal.
+func sampleTerminal() *Program { return sampleOf(true, true) }
+
+func sampleOf(listens, terminal bool) *Program {
 	cloned, started, ended := NewRecord(Cloned, 0), NewRecord(Started, 2), NewRecord(Ended, 0)
 	b := NewBuilder(5)
 	b.CloseFrom("close strangers", 5)
@@ -45,25 +46,31 @@ func sampleOf(listens bool) *Program {
 	}
 	b.Call("umask", kernel.Umask(0)).ReturnsAny()
 	flags := kernel.CloneFlags(unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWNET | unix.CLONE_PARENT | unix.CLONE_CLEAR_SIGHAND)
-	b.Fork("fork init", flags, cloned, Init, func(b *Builder) { sampleInit(b, started, ended, listens) })
+	b.Fork("fork init", flags, cloned, Init, func(b *Builder) { sampleInit(b, started, ended, listens, terminal) })
 	b.Call("tell init", kernel.Write(sampleReport, cloned, "cloned")).Returns(int64(len(cloned.Bytes)))
 	b.Call("end stub", kernel.Exit(0))
-	return &Program{Arch: kernel.AMD64, Ops: b.Program(), Inherited: 5, Payload: []int{0, 1, 2}, Report: sampleReport, Lifeline: sampleLifeline}
+	return &Program{Arch: kernel.AMD64, Ops: b.Program(), Inherited: 5, Payload: []int{0, 1, 2}, Terminal: terminal, Report: sampleReport, Lifeline: sampleLifeline}
 }
 
-func sampleInit(b *Builder, started, ended *kernel.Memory, listens bool) {
+func sampleInit(b *Builder, started, ended *kernel.Memory, listens, terminal bool) {
 	for _, m := range [...][2]string{{"setgroups", "deny"}, {"uid_map", "1 1 1"}, {"gid_map", "1 1 1"}} {
 		fd := b.Open("open "+m[0], kernel.Openat(unix.AT_FDCWD, "/proc/self/"+m[0], unix.O_WRONLY|unix.O_CLOEXEC, 0))
 		b.WriteString("write "+m[0], fd, m[1])
 		b.Close(fd)
 	}
 	sampleMounts(b)
+	master := 5
+	if terminal {
+		sampleOpenTerminal(b, master)
+	} else {
+		master--
+	}
 	for i := range unix.CAP_LAST_CAP + 1 {
 		b.Call(fmt.Sprintf("drop %d", i), kernel.Prctl(unix.PR_CAPBSET_DROP, i))
 	}
 	b.Call("init no_new_privs", kernel.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1))
 	b.Call("init not dumpable", kernel.Prctl(unix.PR_SET_DUMPABLE, 0))
-	b.CloseFrom("close set-up", 5)
+	b.CloseFrom("close set-up", master+1)
 	watch := b.Open("open proc to watch", kernel.Openat2(unix.AT_FDCWD, "proc", unix.O_DIRECTORY|unix.O_CLOEXEC, unix.RESOLVE_NO_SYMLINKS))
 	shared := kernel.CloneFlags(0)
 	if listens {
@@ -74,10 +81,11 @@ func sampleInit(b *Builder, started, ended *kernel.Memory, listens bool) {
 		ready = b.Open("open ready", kernel.Eventfd())
 		going = b.Open("open going", kernel.Eventfd())
 		b.Call("block the signal", kernel.BlockSignal(unix.SIGIO))
-		b.Thread("fork witness", 3, Witness, func(b *Builder) { sampleWitness(b, ended, ready, going) })
+		listener := b.Next()
+		b.Thread("fork witness", 3, Witness, func(b *Builder) { sampleWitness(b, ended, ready, going, listener) })
 		b.Call("unblock the signal", kernel.SetSignalMask())
 	}
-	b.Fork("fork command", unix.CLONE_VM|unix.CLONE_VFORK|unix.CLONE_CLEAR_SIGHAND|shared, started, Command, func(b *Builder) { sampleCommand(b, started, listens) })
+	b.Fork("fork command", unix.CLONE_VM|unix.CLONE_VFORK|unix.CLONE_CLEAR_SIGHAND|shared, started, Command, func(b *Builder) { sampleCommand(b, started, listens, terminal) })
 	b.Call("init capset", kernel.Capset())
 	if listens {
 		b.Call("meet witness", kernel.Read(ready, kernel.Zeroed(8))).Returns(8)
@@ -89,7 +97,14 @@ func sampleInit(b *Builder, started, ended *kernel.Memory, listens bool) {
 	} else {
 		b.Call("init seccomp", kernel.Seccomp(make([]byte, 8)))
 	}
-	b.Call("tell start", kernel.SendFDs(sampleReport, started, "started", watch)).Returns(int64(len(started.Bytes)))
+	sent := []int{watch}
+	if terminal {
+		sent = append(sent, master)
+	}
+	b.Call("tell start", kernel.SendFDs(sampleReport, started, "started", sent...)).Returns(int64(len(started.Bytes)))
+	if terminal {
+		b.Call("leave master", kernel.Close(master))
+	}
 	b.Until("wait", kernel.Wait4(ended, RecordStatus, RecordUsage), 2)
 	b.Call("kill", kernel.KillAll()).Tolerates("PID 2 may be the last", unix.ESRCH)
 	b.Until("empty", kernel.Wait4(NewRecord(Ended, 0), RecordStatus, RecordUsage), -int64(unix.ECHILD))
@@ -97,12 +112,25 @@ func sampleInit(b *Builder, started, ended *kernel.Memory, listens bool) {
 	b.Call("end init", kernel.Exit(0))
 }
 
-func sampleWitness(b *Builder, ended *kernel.Memory, ready, going int) {
+func sampleOpenTerminal(b *Builder, aside int) {
+	pts := sampleFS(b, "devpts", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC)
+	master := b.Open("open master", kernel.Openat2(pts, "ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV))
+	b.Call("unlock", kernel.UnlockTerminal(master))
+	b.Call("set size", kernel.SetTerminalSize(master, 24, 80))
+	peer := b.Open("open peer", kernel.TerminalPeer(master))
+	b.Call("own peer", kernel.Fchown(peer, 1, 2))
+	for fd := range 3 {
+		b.Dup(fmt.Sprintf("stream %d", fd), peer, fd)
+	}
+	b.DupCloseOnExec("set master aside", master, aside)
+}
+
+func sampleWitness(b *Builder, ended *kernel.Memory, ready, going, listener int) {
 	b.Call("witness capset", kernel.Capset())
 	b.Call("witness ready", kernel.Post(ready)).Returns(8)
 	b.Call("witness waits", kernel.Read(going, kernel.Zeroed(8))).Returns(8)
-	b.Call("receive", kernel.ReceiveNotification(listenerFD, ended, RecordCall)).Tolerates("it was given up", unix.ENOENT).Again()
-	b.Call("look for hang-up", kernel.LookForHangUp(listenerFD)).Keeps(ended, RecordSeen)
+	b.Call("receive", kernel.ReceiveNotification(listener, ended, RecordCall)).Tolerates("it was given up", unix.ENOENT).Again()
+	b.Call("look for hang-up", kernel.LookForHangUp(listener)).Keeps(ended, RecordSeen)
 	b.Call("kill everything", kernel.KillAll()).Tolerates("nobody may be left", unix.ESRCH)
 	b.Call("end witness", kernel.ExitThread())
 }
@@ -165,8 +193,11 @@ func sampleFS(b *Builder, fstype string, attrs uint64) int {
 	return fd
 }
 
-func sampleCommand(b *Builder, started *kernel.Memory, listens bool) {
+func sampleCommand(b *Builder, started *kernel.Memory, listens, terminal bool) {
 	b.Call("setsid", kernel.Setsid()).Returns(2)
+	if terminal {
+		b.Call("control", kernel.ControlTerminal(0))
+	}
 	b.Call("command umask", kernel.Umask(0o022))
 	b.Call("core", kernel.Prlimit(unix.RLIMIT_CORE, "RLIMIT_CORE", 0, 0))
 	dir := b.Open("open dir", kernel.Openat2(unix.AT_FDCWD, "/usr", ownDir, unix.RESOLVE_NO_MAGICLINKS))

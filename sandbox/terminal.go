@@ -1,0 +1,135 @@
+//go:build linux
+
+package sandbox
+
+import (
+	"errors"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// The caller's side of a terminal: its master, which came with the word of the start.
+
+// resolveTerminal settles the size of the terminal.
+func (r *resolved) resolveTerminal(spec *Spec, _ *Host) error {
+	if t := spec.Terminal; t != nil {
+		rows, cols := terminalSize(t.Rows, t.Cols)
+		r.terminal = &Terminal{Rows: rows, Cols: cols}
+	}
+	return nil
+}
+
+// terminalSize gives a size that is not set that of a VT100.
+func terminalSize(rows, cols uint16) (uint16, uint16) {
+	if rows == 0 {
+		rows = 24
+	}
+	if cols == 0 {
+		cols = 80
+	}
+	return rows, cols
+}
+
+// master returns the caller's end of the command's terminal, among what was sent with the start; nil if it
+// has none. See sent in compile_exec.go for the order.
+func (c *Cmd) master() *os.File {
+	r := c.plan.resolved
+	if r.terminal == nil {
+		return nil
+	}
+	n := r.firstHeld()
+	if r.collects {
+		n += heldForCollect
+	}
+	return c.process.Extra()[n]
+}
+
+// Resize says how many characters the command's terminal shows; zero is as in Terminal. What is in the
+// foreground gets SIGWINCH if that is a change. os.ErrProcessDone says that the command has ended.
+func (c *Cmd) Resize(rows, cols uint16) error {
+	switch {
+	case c.spec.Terminal == nil:
+		return errors.New("sandbox: Resize of a command without a Terminal")
+	case c.process == nil:
+		return errors.New("sandbox: Resize before a successful Start")
+	}
+	rows, cols = terminalSize(rows, cols)
+	conn, err := c.master().SyscallConn()
+	if err != nil {
+		return os.ErrProcessDone // it is closed
+	}
+	closed := conn.Control(func(fd uintptr) {
+		err = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
+	})
+	if closed != nil {
+		return os.ErrProcessDone
+	}
+	return os.NewSyscallError("resize the terminal", err)
+}
+
+// attach connects the streams of a Spec with the command's terminal.
+func (s *streams) attach(master *os.File, spec *Spec, exceeded func()) {
+	s.atEnd(master)
+	most := spec.Limits.OutputMax
+	out := &outputCopy{from: master, to: io.Discard, left: most, bounded: most > 0, exceeded: exceeded, room: terminalRoom}
+	if spec.Stdout != nil {
+		out.to = spec.Stdout
+	}
+	if s.piped != nil {
+		out.close = s.piped
+	}
+	s.outputs = append(s.outputs, out)
+	in := &inputCopy{from: eofReader{}, to: master, typed: true, done: make(chan error, 1)}
+	if spec.Stdin != nil {
+		in.from = spec.Stdin
+	}
+	s.inputs = append(s.inputs, in)
+}
+
+// terminalRoom is more than the kernel keeps of what was written to a terminal and not read yet
+// (TTYB_DEFAULT_MEM_LIMIT of drivers/tty/tty_buffer.c, and what its reader has).
+const terminalRoom = 1 << 20
+
+// eofReader is the null device.
+type eofReader struct{}
+
+func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
+
+// typist types at a terminal.
+type typist struct {
+	master *os.File
+	within bool // a line that has not ended
+}
+
+func (t *typist) Write(b []byte) (int, error) {
+	n, err := t.master.Write(b)
+	if n > 0 {
+		t.within = b[n-1] != '\n'
+	}
+	return n, err
+}
+
+// end types the character that stands for the end of file, as script(1) does. It sends what was typed of a line
+// to its reader, to whom that is the end only if it was nothing: within a line it takes two.
+func (t *typist) end() {
+	conn, err := t.master.SyscallConn()
+	if err != nil {
+		return // it is closed
+	}
+	var eof byte
+	err = conn.Control(func(fd uintptr) {
+		if termios, err := unix.IoctlGetTermios(int(fd), unix.TCGETS); err == nil {
+			eof = termios.Cc[unix.VEOF]
+		}
+	})
+	if err != nil || eof == 0 { // _POSIX_VDISABLE: it has none
+		return
+	}
+	word := []byte{eof}
+	if t.within {
+		word = append(word, eof)
+	}
+	_, _ = t.master.Write(word) // an error is that nobody is there to read it
+}
