@@ -51,6 +51,8 @@ func parse(args []string) (options, error) {
 		return o, errors.New("--explain: nothing runs, so --learn has nothing to learn")
 	case o.limits.MemorySwapMax > 0 && o.limits.MemoryMax == 0:
 		return o, errors.New("--memory-swap: there is no --memory")
+	case o.checkIDs() != nil:
+		return o, o.checkIDs()
 	case o.stdinFiles() > 1:
 		return o, errors.New("--file: standard input can be read once")
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/ringfence-go/ringfence/idmap"
 	"github.com/ringfence-go/ringfence/sandbox"
 )
 
@@ -98,6 +99,7 @@ func newFault(err error) fault {
 	var unsupported *sandbox.UnsupportedError
 	var op *sandbox.OpError
 	var uncollected *sandbox.CollectError
+	var ids *idmap.AutoError
 	switch {
 	case errors.As(err, &uncollected): // the error in it may be any
 		f.Kind, f.Path, f.Remedy = "collect", uncollected.Path, uncollected.Remedy
@@ -105,6 +107,8 @@ func newFault(err error) fault {
 		f.Kind, f.Field = "spec", spec.Field
 	case errors.As(err, &unsupported):
 		f.Kind, f.Feature, f.Remedy = "unsupported", string(unsupported.Feature), unsupported.Remedy
+	case errors.As(err, &ids): // of --subid
+		f.Kind, f.Feature, f.Remedy = "unsupported", string(sandbox.IDMap), ids.Remedy
 	case errors.As(err, &op):
 		f.Kind, f.Op, f.Call, f.Remedy = "op", op.Op, op.Call, op.Remedy
 	}

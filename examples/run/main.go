@@ -39,6 +39,11 @@ func run(args []string) int {
 		return show(version() + "\n")
 	}
 	spec, err := o.spec(os.Stdin, os.LookupEnv)
+	if err == nil {
+		var ids reservation
+		ids, err = o.reserve(&spec)
+		defer ids.close()
+	}
 	if err == nil && o.explain {
 		var plan *sandbox.Plan
 		if plan, err = sandbox.Compile(spec, nil); err == nil {

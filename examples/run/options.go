@@ -26,6 +26,9 @@ type options struct {
 	clearEnv bool
 	hostname string
 	uid, gid *int // nil: the library's choice
+	subID    int  // how many; 0: none
+	user     *sandbox.User
+	userSet  bool // by --user, not only by --group
 	caps     []capability.Cap
 
 	shareNet     bool
@@ -77,6 +80,9 @@ func sections() []section {
 				func(o *options, a []string) error { o.hostname = a[0]; return nil }},
 			{"uid", "ID", "user ID inside; default the caller's own, 1000 for root", id(func(o *options) **int { return &o.uid })},
 			{"gid", "ID", "group ID inside", id(func(o *options) **int { return &o.gid })},
+			{"subid", "[=N]", "give it N users and groups that no other sandbox has; default 65536", setSubID},
+			{"user", "UID[:GID]", "run as this user and group of those inside; default 0:0 with --subid", setUser},
+			{"group", "GID", "also be in this group; needs --subid, or to be root", setGroup},
 			{"cap", "NAME", "keep a capability, such as net_raw, within the sandbox", setCap},
 			{"share-net", "", "use the caller's network in place of none",
 				func(o *options, _ []string) error { o.shareNet = true; return nil }},
@@ -153,14 +159,20 @@ func setEnv(o *options, a []string) error {
 
 func id(field func(*options) **int) func(*options, []string) error {
 	return func(o *options, a []string) error {
-		n, err := strconv.ParseUint(a[0], 10, 31)
-		if err != nil {
-			return fmt.Errorf("%q is not an ID", a[0])
+		n, err := parseID(a[0])
+		if err == nil {
+			*field(o) = &n
 		}
-		v := int(n)
-		*field(o) = &v
-		return nil
+		return err
 	}
+}
+
+func parseID(s string) (int, error) {
+	n, err := strconv.ParseUint(s, 10, 31)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not an ID", s)
+	}
+	return int(n), nil
 }
 
 func duration(field func(*options) *time.Duration) func(*options, []string) error {

@@ -43,6 +43,12 @@ func TestHosts(t *testing.T) { runScripts(t, scripts+"/hosts") }
 // TestToolchains compiles and runs programs in the sandbox, with the compilers that the machine has.
 func TestToolchains(t *testing.T) { runScripts(t, scripts+"/toolchains") }
 
+// TestSubordinateScripts needs subordinate IDs, which root mostly has none of.
+func TestSubordinateScripts(t *testing.T) {
+	sandboxtest.Need(t, sandboxtest.SubordinateIDs())
+	runScripts(t, scripts+"/ids")
+}
+
 // TestCgroupOfAUnit runs the command of the README that gets a cgroup from the user's systemd, as it stands there.
 func TestCgroupOfAUnit(t *testing.T) {
 	sandboxtest.Need(t, sandboxtest.UserNamespaces(), sandboxtest.UserManager())

@@ -23,6 +23,7 @@ func (o *options) spec(stdin io.Reader, lookup func(key string) (string, bool)) 
 		Capabilities: o.caps,
 		Limits:       o.limits,
 		AllowMissing: o.allowMissing,
+		User:         o.user,
 	}
 	o.wantCgroup(&s)
 	if o.seccomp != "" {
