@@ -127,7 +127,10 @@ func TestPayloadWithEveryCapabilityCannotReachItsInit(t *testing.T) {
 	}
 	acts = append(acts, "list:/proc/1/fd", "list:/proc/1/map_files", "openw:/proc/1/mem", "openw:/proc/1/uid_map")
 	signals := []string{"kill:1,9", "kill:1,15", "pidfdkill:1,9", "kill:3,9"}
+	r := reserve(t, 100)
 	for name, as := range map[string]func(*Spec){
+		"range":  withIDs(r, nil),
+		"other":  withIDs(r, &User{UID: 7, GID: 8}),
 		"own ID": func(*Spec) {},
 		"root":   func(s *Spec) { s.UIDs, s.GIDs = idmap.Single(0, os.Geteuid()), idmap.Single(0, os.Getegid()) },
 	} {

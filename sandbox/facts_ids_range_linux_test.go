@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/moby/sys/capability"
 	"golang.org/x/sys/unix"
 
 	"github.com/ringfence-go/ringfence/idmap"
@@ -371,5 +372,30 @@ func TestForbiddenCallIsNamedInARange(t *testing.T) {
 	}
 	if result.Ended != plain.Ended || result.Syscall != plain.Syscall || result.ExitCode != plain.ExitCode {
 		t.Errorf("%v, want %v as with the caller's own ID", result, plain)
+	}
+}
+
+// With the capabilities to, the command of a range may be and own whatever is in it, and nothing else.
+func TestCapabilitiesInARangeEndWithIt(t *testing.T) {
+	t.Parallel()
+	r := reserve(t, 1000)
+	file, _ := hostSecret(t)
+	script := "touch /tmp/x; for id in 0 999 1000; do chown $id:$id /tmp/x && stat -c %u:%g /tmp/x; done; chown 5 /secret; stat -c %u /secret; exit 0"
+	run := func(caps ...capability.Cap) string {
+		return shell(t, func(s *Spec) {
+			withIDs(r, nil)(s)
+			s.Capabilities = caps
+			s.Mounts = append(s.Mounts, Mount{Source: file, Target: "/secret", Writable: true})
+		}, script)
+	}
+	if got, want := run(capability.CAP_CHOWN, capability.CAP_FOWNER, capability.CAP_DAC_OVERRIDE), "0:0\n999:999\n65534\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := run(), "0:0\n65534\n"; got != want {
+		t.Errorf("the control: %q, want %q", got, want)
+	}
+	for id, want := range map[string]string{"999": "ok", "1000": "EINVAL", strconv.Itoa(os.Getuid()): "EINVAL"} {
+		act := "setuid:" + id
+		inside(t, func(s *Spec) { withIDs(r, nil)(s); s.Capabilities = []capability.Cap{capability.CAP_SETUID} }, act).want(act, want)
 	}
 }
