@@ -28,6 +28,9 @@ type Cmd struct {
 	plan    *Plan
 	process *launch.Process // set once, by Start
 	cell    *cell           // nil: it has no cgroup of its own
+	keeps   bool            // it is no command, but what keeps a Sandbox
+	in      *Sandbox        // where it runs; nil is a sandbox of its own
+	settle  func()          // what comes before the end of its cgroup; nil is nothing
 
 	life context.Context    // until nothing runs any more
 	dead context.CancelFunc // ends life
@@ -78,7 +81,7 @@ func (c *Cmd) start() error {
 	if err := c.ctx.Err(); err != nil {
 		return err
 	}
-	if err := validate(&c.spec); err != nil {
+	if err := c.validate(); err != nil {
 		return err
 	}
 	files, err := c.streams.open(&c.spec, func() { c.stop(OutputExceeded) })
@@ -101,19 +104,32 @@ func (c *Cmd) start() error {
 	return nil
 }
 
+func (c *Cmd) validate() error {
+	switch {
+	case c.in != nil:
+		return c.in.complete(&c.spec)
+	case c.keeps:
+		return validateKeeper(&c.spec)
+	}
+	return validate(&c.spec)
+}
+
 // launch makes the plan and the cgroup, and starts the command in it.
 func (c *Cmd) launch(files []*os.File) error {
+	if c.in != nil {
+		return c.in.launch(c, files)
+	}
 	where, err := place(c.ctx, &c.spec)
 	if err != nil {
 		return err
 	}
-	if c.plan, err = compileAt(&c.spec, nil, where); err != nil {
+	if c.plan, err = compileAt(&c.spec, nil, where, c.keeps); err != nil {
 		return err
 	}
 	if c.cell, err = c.plan.newCell(c.ctx); err != nil {
 		return err
 	}
-	c.process, err = c.plan.launch(c.ctx, files, c.cell)
+	c.process, err = c.plan.launch(c.ctx, files, c.cell, nil)
 	if err == nil {
 		if err = c.cell.started(); err == nil {
 			return nil
@@ -129,148 +145,6 @@ func (c *Cmd) launch(files []*os.File) error {
 	return err
 }
 
-// watch starts everything that may end the sandbox before the command ends by itself.
-func (c *Cmd) watch() {
-	limits := &c.spec.Limits
-	var timeout <-chan time.Time
-	timer := (*time.Timer)(nil)
-	if limits.WallTime > 0 {
-		timer = time.NewTimer(limits.WallTime - time.Since(c.process.Started))
-		timeout = timer.C
-	}
-	if timer != nil || c.ctx.Done() != nil {
-		c.watchers.Go(func() {
-			select {
-			case <-c.ctx.Done():
-				c.stop(Canceled)
-			case <-timeout:
-				c.stop(TimedOut)
-			case <-c.ended:
-			}
-			if timer != nil {
-				timer.Stop()
-			}
-		})
-	}
-	if c.plan.resolved.watchCPU {
-		w := cpuWatch{proc: c.process.Extra()[0], limit: limits.CPUTime}
-		c.watchers.Go(func() {
-			if w.exceeded(c.ended) {
-				c.stop(OutOfCPUTime)
-			}
-		})
-	}
-	c.watchCell()
-	if listener := c.process.Listener(); listener != nil {
-		s := &supervision{listener: listener, policy: c.plan.resolved.filter.policy, arch: c.plan.resolved.facts.Arch, answer: c.spec.Supervisor, forbid: c.forbid}
-		// The command is killed before its Supervisors hear of the caller's end: what they answer then must
-		// not let it go on, and end as if nothing had been.
-		ctx, cancel := context.WithCancel(context.WithoutCancel(c.ctx))
-		c.watchers.Go(func() {
-			defer cancel()
-			select {
-			case <-c.ctx.Done():
-				c.stop(Canceled)
-			case <-c.ended:
-			}
-		})
-		c.watchers.Go(func() {
-			if err := s.serve(ctx, c.ended); err != nil {
-				c.fail("receive a call", err)
-			}
-		})
-	}
-}
-
-// watchCell watches what the sandbox's cgroup counts.
-func (c *Cmd) watchCell() {
-	if c.cell == nil {
-		return
-	}
-	c.watchers.Go(func() { c.cell.sample(c.life) })
-	if limit := c.spec.Limits.CPUTime; limit > 0 {
-		c.watchers.Go(func() {
-			switch err := c.cell.leaf.AwaitCPUTime(c.life, limit); {
-			case err == nil:
-				c.stop(OutOfCPUTime)
-			case c.life.Err() == nil && !errors.Is(err, cgroup.ErrRemoved):
-				c.fail("watch the processor time", err)
-			}
-		})
-	}
-}
-
-// fail ends the sandbox since it cannot be held any more as the Spec says.
-func (c *Cmd) fail(op string, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cause == 0 {
-		c.cause, c.failure = Canceled, &OpError{Index: -1, Op: op, Err: err}
-		c.end()
-	}
-}
-
-// forbid ends the sandbox for a call.
-func (c *Cmd) forbid(name string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cause == 0 {
-		c.cause, c.refused = Forbidden, name
-		c.end()
-	}
-}
-
-// stopGrace is how long PID 1 has to kill everything and to count what was used, once the command was
-// killed. After that it is killed too, and what was used is not known.
-const stopGrace = time.Second
-
-// stop ends the sandbox for a reason; the first one counts. Output may be too much before Start has
-// returned: what is not running yet is ended by begin.
-func (c *Cmd) stop(cause Ending) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cause == 0 {
-		c.cause = cause
-		c.end()
-	}
-}
-
-// begin says that the sandbox runs.
-func (c *Cmd) begin(p *launch.Process) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.running = p
-	if c.cause != 0 {
-		c.end()
-	}
-}
-
-// end ends what runs. c.mu is held.
-func (c *Cmd) end() {
-	if c.running == nil {
-		return
-	}
-	p := c.running
-	if c.paused {
-		// PID 1 stands still too, and would not count.
-		_ = c.cell.leaf.Kill(context.Background()) // or else PID 1 is killed below
-	}
-	c.force = time.AfterFunc(stopGrace, func() { _ = p.Kill() })
-	if err := p.Signal(unix.SIGKILL); err != nil && !errors.Is(err, launch.ErrEnded) {
-		_ = p.Kill() // the host hides the command, in a /proc with hidepid: end all, and count nothing
-	}
-}
-
-// over says that nothing runs any more, and returns why the sandbox was ended; 0 if it was not.
-func (c *Cmd) over() Ending {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.force != nil {
-		c.force.Stop()
-	}
-	return c.cause
-}
-
 // wait is Wait, without the errors of Spec.Collect.
 func (c *Cmd) wait() (*Result, error) {
 	if c.process == nil {
@@ -281,6 +155,10 @@ func (c *Cmd) wait() (*Result, error) {
 	}
 	c.waited = true
 	exit, err := c.process.Wait()
+	cause, oom := Ending(0), cgroup.OOM(0)
+	if c.in != nil {
+		cause, oom = c.in.left(c.process, &exit)
+	}
 	close(c.ended)
 	c.dead()
 	copyErr := c.streams.finish()
@@ -289,11 +167,18 @@ func (c *Cmd) wait() (*Result, error) {
 	c.process.Close()
 	var used cgroup.Stats
 	if c.cell != nil {
+		if c.settle != nil {
+			c.settle()
+		}
 		var cellErr error
 		used, cellErr = c.cell.end()
 		err = errors.Join(err, cellErr)
+		oom = used.OOMKilled()
 	}
-	r, verdictErr := verdict(&exit, c.over(), used.OOMKilled())
+	if own := c.over(); own != 0 {
+		cause = own
+	}
+	r, verdictErr := verdict(&exit, cause, oom)
 	if r.Ended == Forbidden && r.Syscall == "" {
 		r.Syscall = c.refused
 	}

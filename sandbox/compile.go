@@ -12,7 +12,7 @@ import (
 // compile writes the program of a sandbox: its processes, and the stages of each in order. Each stage
 // is a function of r that appends ops; c carries what one stage opens and a later one uses.
 func compile(r *resolved) *plan.Program {
-	c := newCompilation(r)
+	c := newCompilation(r.own())
 	stub := plan.NewBuilder(c.inherited)
 
 	c.compileStub(stub)
@@ -30,17 +30,12 @@ func compile(r *resolved) *plan.Program {
 		c.compileSystem(b)
 		c.compileTerminal(b)
 		c.compileConfine(b)
+		if c.lives {
+			c.compileKeeper(b)
+			return
+		}
 		c.compileWitness(b)
-		b.Fork("start PID 2 for the command", c.commandFlags(), c.started, plan.Command, func(b *plan.Builder) {
-			c.compileSession(b)
-			c.compileLimits(b)
-			c.compileDir(b)
-			c.compileUser(b)
-			c.compileLookup(b)
-			c.compileDescriptors(b)
-			c.compileCommandFilter(b)
-			c.compileExec(b)
-		})
+		b.Fork("start PID 2 for the command", c.commandFlags(), c.started, plan.Command, c.compileCommand)
 		c.compileInitConfine(b)
 		c.compileInitFilter(b)
 		c.compileReap(b)
@@ -48,6 +43,35 @@ func compile(r *resolved) *plan.Program {
 	c.compileStubEnd(stub)
 
 	return c.program(stub)
+}
+
+// compileJoin writes the program of one more command in a sandbox that lives.
+func compileJoin(r *resolved) *plan.Program {
+	c := newCompilation(r)
+	b := plan.NewJoiner(c.inherited)
+
+	c.compileStub(b)
+	c.compileEnter(b)
+	c.compileJoinConfine(b)
+	b.Fork("start a process for the command", c.commandFlags(), c.started, plan.Command, c.compileCommand)
+	c.compileInitConfine(b)
+	c.compileInitFilter(b)
+	c.compileAwait(b)
+
+	return c.program(b)
+}
+
+// compileCommand writes what a process does on its way to being the command.
+func (c *compilation) compileCommand(b *plan.Builder) {
+	c.compileSession(b)
+	c.compileLimits(b)
+	c.compileDir(b)
+	c.compileUser(b)
+	c.compileOrphan(b)
+	c.compileLookup(b)
+	c.compileDescriptors(b)
+	c.compileCommandFilter(b)
+	c.compileExec(b)
 }
 
 // compilation is what the stages of one program share.
@@ -69,7 +93,8 @@ type compilation struct {
 	pts      int            // descriptor of the sandbox's /dev/pts
 	master   int            // descriptor of the caller's end of the terminal, if there is one
 	listener int            // descriptor of the command's filter, if it has one
-	held     []int          // descriptors for the caller to collect from: the mount namespace, its root
+	held     []int          // descriptors for the caller: namespaces and the root
+	entries  []int          // descriptors of the namespaces that a joiner enters
 	// Counters: the witness of refused calls says that it is ready, and PID 1 that it may begin.
 	ready, begin int
 }
@@ -96,8 +121,14 @@ func newCompilation(r *resolved) *compilation {
 	c.lifeline = c.report + 1
 	c.word = c.lifeline + 1
 	c.inherited = c.word
-	if r.ids.byCaller || r.placement.moved() {
+	if r.ids.byCaller && !r.joins || r.placement.moved() {
 		c.inherited++
+	}
+	if r.joins {
+		for range r.namespaceKinds() {
+			c.entries = append(c.entries, c.inherited)
+			c.inherited++
+		}
 	}
 	c.cloned = plan.NewRecord(plan.Cloned, 0)
 	c.started = plan.NewRecord(plan.Started, len(r.candidates))
@@ -121,9 +152,16 @@ func (c *compilation) payload() (kept, holes []int) {
 
 func (c *compilation) program(stub *plan.Builder) *plan.Program {
 	kept, _ := c.payload()
-	return &plan.Program{
+	p := &plan.Program{
 		Arch: kernel.Arch(c.facts.Arch), Ops: stub.Program(),
 		Inherited: c.inherited, Payload: kept,
 		Report: c.report, Lifeline: c.lifeline, Capabilities: c.capabilities, Terminal: c.terminal != nil, KeepsGroups: c.ids.keepsGroups,
+		Keeps: c.lives,
 	}
+	if c.joins {
+		for i, ns := range c.namespaceKinds() {
+			p.Joins = append(p.Joins, plan.Namespace{FD: c.entries[i], Kind: kernel.CloneFlags(ns.flag)})
+		}
+	}
+	return p
 }

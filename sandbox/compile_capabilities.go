@@ -5,7 +5,6 @@ package sandbox
 import (
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/moby/sys/capability"
 	"golang.org/x/sys/unix"
@@ -27,7 +26,7 @@ func (r *resolved) keeps(n int) bool { return r.capabilities&(1<<n) != 0 }
 
 // compileBounding leaves in the bounding set what the command keeps.
 func (c *compilation) compileBounding(b *plan.Builder) {
-	all := dropFromBoundingSet()[:c.facts.LastCap+1]
+	all := dropFromBoundingSet[b.Process()]()[:c.facts.LastCap+1]
 	if c.capabilities == 0 {
 		b.Append(all)
 		return
@@ -70,14 +69,12 @@ func (c *compilation) compileCommandCapabilities(b *plan.Builder) {
 	}
 }
 
-// dropFromBoundingSet returns an op for each bit of a capability set. They are the same in every program.
-var dropFromBoundingSet = sync.OnceValue(func() []*plan.Op {
+// dropFromBoundingSet returns an op for each bit of a capability set.
+var dropFromBoundingSet = sharedOps(func(b *plan.Builder) {
 	const bits = 64
-	return plan.Ops(plan.Init, func(b *plan.Builder) {
-		for n := range bits {
-			b.Call(dropLabel(n), kernel.Prctl(unix.PR_CAPBSET_DROP, n))
-		}
-	})
+	for n := range bits {
+		b.Call(dropLabel(n), kernel.Prctl(unix.PR_CAPBSET_DROP, n))
+	}
 })
 
 func dropLabel(n int) string { return "drop " + capabilityName(n) + " from the bounding set" }

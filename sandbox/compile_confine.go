@@ -42,7 +42,7 @@ func (c *compilation) compileInitConfine(b *plan.Builder) {
 	// So that the command's streams end when the command closes them.
 	b.CloseBelow("leave the command's descriptors to it", c.report)
 	c.compileUnbound(b)
-	if uid, _ := c.ids.first(); c.ids.uid != uid {
+	if uid, _ := c.ids.first(); c.ids.uid != uid && !c.joins {
 		// What is left of the command's processes can be killed only by their own ID, now that no
 		// capability is; and the lifeline's signals come only to the ID that asked for them.
 		b.Call(fmt.Sprintf("become user %d, as the command is", c.ids.uid), kernel.Setresuid(c.ids.uid))
@@ -50,7 +50,7 @@ func (c *compilation) compileInitConfine(b *plan.Builder) {
 		// A signal in between was lost: the kernel checks its owner's ID when it is sent.
 		b.Call("check that the caller is still alive", kernel.Read(c.lifeline, kernel.Zeroed(1))).Fails(unix.EAGAIN)
 	}
-	b.Call("drop every capability of PID 1", kernel.Capset())
+	b.Call("drop every capability of "+c.waiter(), kernel.Capset())
 	if c.filter.heard == byWitness {
 		b.Call("wait until the witness of refused calls is ready", kernel.Read(c.ready, kernel.Zeroed(8))).Returns(8)
 	}
@@ -61,13 +61,21 @@ func (c *compilation) compileInitConfine(b *plan.Builder) {
 	}
 }
 
+// waiter is who waits for the command.
+func (c *compilation) waiter() string {
+	if c.joins {
+		return "the joiner"
+	}
+	return "PID 1"
+}
+
 // compileInitFilter leaves PID 1, and its witness, with nothing but the calls that they wait and report with.
 func (c *compilation) compileInitFilter(b *plan.Builder) {
 	load := kernel.Seccomp(c.initFilter)
 	if c.filter.heard == byWitness {
 		load = kernel.SeccompAll(c.initFilter)
 	}
-	b.Call("let PID 1 do nothing but wait and report", load)
+	b.Call("let "+c.waiter()+" do nothing but wait and report", load)
 	if c.filter.heard == byWitness {
 		b.Call("let the witness of refused calls begin", kernel.Post(c.begin)).Returns(8)
 	}

@@ -14,7 +14,11 @@ import (
 // compileSession takes the command out of every session of the caller's, and so away from its terminal.
 func (c *compilation) compileSession(b *plan.Builder) {
 	const commandPID = 2
-	b.Call("start a session", kernel.Setsid()).Returns(commandPID)
+	if op := b.Call("start a session", kernel.Setsid()); c.joins {
+		op.ReturnsAny()
+	} else {
+		op.Returns(commandPID)
+	}
 	c.compileControl(b)
 	b.Call("set the usual file mode mask", kernel.Umask(0o022))
 }
@@ -98,11 +102,8 @@ func (c *compilation) sent() []int {
 	return fds
 }
 
-// compileReap is the life of PID 1 once the command runs: it reports the start, waits for whatever ends,
-// and when PID 2 has ended kills what is left and waits for that too: the kernel would do both when PID 1
-// ends, but counts what they used for nobody (zap_pid_ns_processes in kernel/pid_namespace.c). The
-// report of the end says that nothing runs any more.
-func (c *compilation) compileReap(b *plan.Builder) {
+// compileTell reports the start.
+func (c *compilation) compileTell(b *plan.Builder) {
 	// No descriptor is sent but where it is needed: those of one user that are on their way count
 	// together, so that any sandbox could keep others from sending one (ETOOMANYREFS, unix(7)).
 	tell := kernel.Write(c.report, c.started, "started")
@@ -111,6 +112,14 @@ func (c *compilation) compileReap(b *plan.Builder) {
 	}
 	b.Call("tell the caller of the start", tell).Returns(int64(len(c.started.Bytes)))
 	c.compileHandOver(b)
+}
+
+// compileReap is the life of PID 1 once the command runs: it reports the start, waits for whatever ends,
+// and when PID 2 has ended kills what is left and waits for that too: the kernel would do both when PID 1
+// ends, but counts what they used for nobody (zap_pid_ns_processes in kernel/pid_namespace.c). The
+// report of the end says that nothing runs any more.
+func (c *compilation) compileReap(b *plan.Builder) {
+	c.compileTell(b)
 	b.Until("reap until PID 2 ends", kernel.Wait4(c.ended, plan.RecordStatus, plan.RecordUsage), 2)
 	b.Call("kill what is left", kernel.KillAll()).Tolerates("PID 2 may be the last", unix.ESRCH)
 	left := plan.NewRecord(plan.Ended, 0) // not told: the caller asks the kernel for the sum

@@ -20,22 +20,29 @@ func (c *compilation) compileStub(b *plan.Builder) {
 		b.Call("wait for the caller to move the set-up into its cgroup", kernel.Read(c.word, kernel.Zeroed(1))).Returns(1)
 	}
 	b.Call("let every signal through", kernel.SetSignalMask())
-	b.Append(resetSignals())
+	b.Append(resetSignals[b.Process()]())
 	b.Call("create files with the modes that are asked for", kernel.Umask(0)).ReturnsAny()
 }
 
 // resetSignals returns the ops that reset what CLONE_CLEAR_SIGHAND and execve(2) leave: signals that the
-// caller ignores. They are the same in every program.
-var resetSignals = sync.OnceValue(func() []*plan.Op {
-	return plan.Ops(plan.Stub, func(b *plan.Builder) {
-		act := kernel.Zeroed(kernel.SizeofSigaction)
-		for sig := unix.Signal(1); sig <= kernel.LastSignal; sig++ {
-			if sig != unix.SIGKILL && sig != unix.SIGSTOP {
-				b.Call("heed signals that the caller ignores", kernel.ResetSignal(sig, act))
-			}
+// caller ignores.
+var resetSignals = sharedOps(func(b *plan.Builder) {
+	act := kernel.Zeroed(kernel.SizeofSigaction)
+	for sig := unix.Signal(1); sig <= kernel.LastSignal; sig++ {
+		if sig != unix.SIGKILL && sig != unix.SIGSTOP {
+			b.Call("heed signals that the caller ignores", kernel.ResetSignal(sig, act))
 		}
-	})
+	}
 })
+
+// sharedOps returns ops that are the same in every program, for each of the processes that may run them.
+func sharedOps(build func(*plan.Builder)) map[plan.Process]func() []*plan.Op {
+	ops := map[plan.Process]func() []*plan.Op{}
+	for _, p := range []plan.Process{plan.Stub, plan.Init, plan.Joiner} {
+		ops[p] = sync.OnceValue(func() []*plan.Op { return plan.Ops(p, build) })
+	}
+	return ops
+}
 
 func (c *compilation) compileStubEnd(b *plan.Builder) {
 	b.Call("tell the caller of PID 1", kernel.Write(c.report, c.cloned, "cloned")).Returns(int64(len(c.cloned.Bytes)))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 )
 
@@ -75,6 +76,10 @@ var (
 	// names does not.
 	ErrNoInterpreter = errors.New("its interpreter or dynamic loader does not exist in the sandbox")
 )
+
+// ErrEnded says that the Sandbox has ended: by Close, with its context, or by somebody else. It matches
+// os.ErrProcessDone.
+var ErrEnded error = &commandError{"the sandbox has ended", os.ErrProcessDone}
 
 // commandError is an error with a text of its own that is a case of another.
 type commandError struct {

@@ -35,6 +35,15 @@ type filter struct {
 	policy *seccomp.Policy
 }
 
+// joined returns f for a command that joins a sandbox: its joiner is outside, where no thread of it could end
+// what is inside, so that the caller hears of kills too.
+func (f filter) joined(p *seccomp.Policy) filter {
+	if f.heard == byWitness {
+		f.heard, f.policy = byCaller, p
+	}
+	return f
+}
+
 // kills reports whether an action ends the process, so that it cannot say why.
 func kills(a seccomp.Action) bool { return a == seccomp.KillProcess || a == seccomp.KillThread }
 
@@ -136,6 +145,8 @@ var (
 	initFilters    = perArch(func(arch string) (filter, error) { return ownFilter(initPolicy(), arch) })
 	// PID 1 of a sandbox with a terminal closes its master when the caller has it.
 	terminalInitFilters = perArch(func(arch string) (filter, error) { return ownFilter(initPolicy("close"), arch) })
+	keeperFilters       = perArch(func(arch string) (filter, error) { return ownFilter(keeperPolicy, arch) })
+	joinerFilters       = perArch(func(arch string) (filter, error) { return ownFilter(joinerPolicy, arch) })
 )
 
 // ownFilter compiles a policy for a process of this library, in which a kill is one.
@@ -146,6 +157,9 @@ func ownFilter(p *seccomp.Policy, arch string) (filter, error) {
 	}
 	return filter{raw: f.Raw()}, nil
 }
+
+// defaultPolicy is what the default filters come from. Nobody writes to it.
+var defaultPolicy = sync.OnceValue(seccomp.Default)
 
 type archFilters map[string]func() (filter, error)
 
@@ -182,5 +196,20 @@ func initPolicy(more ...string) *seccomp.Policy {
 				{Index: 1, Op: seccomp.Equal, Value: unix.SECCOMP_IOCTL_NOTIF_RECV, Mask: seccomp.Low32},
 			}},
 		},
+	}
+}
+
+// keeperPolicy is what a PID 1 without a command may do: tell the caller of the start, look at the lifeline,
+// wait for its end, and end.
+var keeperPolicy = onlyPolicy("sendmsg", "write", "close_range", "ppoll", "read", "rt_sigreturn", "restart_syscall", "exit_group")
+
+// joinerPolicy is what a joiner may do once its command runs: tell the caller, wait, tell the end, and end. It
+// is outside of the sandbox's PID namespace, and may signal nobody.
+var joinerPolicy = onlyPolicy("sendmsg", "write", "wait4", "restart_syscall", "exit_group")
+
+func onlyPolicy(names ...string) *seccomp.Policy {
+	return &seccomp.Policy{
+		Default: seccomp.KillProcess, Unknown: seccomp.KillProcess,
+		Rules: []seccomp.Rule{{Names: names, Action: seccomp.Allow}},
 	}
 }

@@ -160,6 +160,7 @@ func eachGolden(t *testing.T, do func(t *testing.T, file string, p *Plan)) {
 					do(t, file, p)
 				})
 			}
+			eachLiving(t, arch, h.name, h.uid, do)
 		}
 	}
 }
@@ -295,18 +296,25 @@ var reasons = []struct{ label, test string }{
 	{`leave the terminal to the caller`, "TestCallersEndOfTheTerminalIsNowhereInside"},
 	{`forbid gaining privileges|load the seccomp filter`, "TestNoNewPrivsAndFilterAreOn"},
 	{`keep PID 1 out of the command's reach( again)?|close what the set-up opened`, "TestPayloadCannotReadItsInit"},
-	{`drop every capability of PID 1|let PID 1 do nothing but wait and report`, "TestPayloadCannotTraceOrChangeItsInit"},
+	{`drop every capability of (PID 1|the joiner)|let (PID 1|the joiner) do nothing but wait and report`, "TestPayloadCannotTraceOrChangeItsInit"},
 	{`heed signals that the caller ignores`, "TestCallersSignalsDoNotReachIntoTheCommand"},
 	{`check that nothing is above the root`, "TestNothingOfTheHostIsAboveTheRoot"},
 	{`go to the files|take the files off the root`, "TestNothingOfTheHostIsAboveTheRoot"},
 	{`open /proc for the caller to watch`, "TestCPUTimeEndsARunOfOneOrManyProcesses"},
-	{`hold the (mounts|root) for the caller to collect from`, "TestCollectTakesWhatTheCommandLeaves"},
+	{`hold the (mnt namespace|root) for the caller`, "TestCollectTakesWhatTheCommandLeaves"},
 	{`start PID 2 for the command|start a session`, "TestCommandIsNeverPID1AndLeadsItsSession"},
 	{`leave the command's descriptors to it`, "TestGrandchildThatHoldsAPipeDoesNotHoldWaitUp"},
 	{`close what is done with`, "TestExtraFilesKeepTheirNumbersAndHolesStayClosed"},
 	{`keep low addresses free|bound the stack`, "TestStrictPolicyAllowsOneExecve"},
 	{`write no core file`, "TestCoreFilesAreOff"},
 	{`set RLIMIT_[A-Z]+`, "TestResultSaysWhatHeldTheCommand"},
+	{`hold the (user|pid|net|ipc|uts|cgroup) namespace for the caller|close what the caller has now`, "TestCommandsShareASandbox"},
+	{`enter the .* namespace|close what .*`, "TestCommandsShareASandbox"},
+	{`leave the commands' descriptors to them|reap whatever ends`, "TestNothingIsLeftOfCommands"},
+	{`let PID 1 do nothing but wait|keep the joiner out of everybody's reach( still)?`, "TestWhoJoinsIsOutOfReach"},
+	{`wait until the caller ends the sandbox`, "TestTheContextOfNewEndsEverything"},
+	{`start a process for the command|wait until the command ends|end the joiner`, "TestManyCommandsAtOnce"},
+	{`end with the joiner|check that the caller wants the command still`, "TestACommandEndsWithItsJoiner"},
 	{`change directory to .*`, "TestDirCannotBeADescriptorOfTheCaller"},
 	{`look for .*|execute .*`, "TestMissingCommandIsATypedError"},
 }

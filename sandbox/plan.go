@@ -25,24 +25,28 @@ func Compile(spec Spec, host *Host) (*Plan, error) {
 		return nil, err
 	}
 	_, needed := wantsCgroup(&spec)
-	return compileAt(&spec, host, placement{assumed: needed})
+	return compileAt(&spec, host, placement{assumed: needed}, false)
 }
 
-// compileAt is Compile for a sandbox whose place is known.
+// compileAt is Compile for a sandbox whose place is known; keeps says that it has no command.
 //
 // Preconditions: validate found no fault in spec.
-func compileAt(spec *Spec, host *Host, where placement) (*Plan, error) {
+func compileAt(spec *Spec, host *Host, where placement, keeps bool) (*Plan, error) {
 	if host == nil {
 		var err error
 		if host, err = thisHost.get(); err != nil {
 			return nil, err
 		}
 	}
-	r, err := resolve(spec, host, where)
+	r, err := resolve(spec, host, where, keeps)
 	if err != nil {
 		return nil, err
 	}
-	p := compile(r)
+	return checked(r, compile(r))
+}
+
+// checked returns the plan of a program, if it breaks no rule.
+func checked(r *resolved, p *plan.Program) (*Plan, error) {
 	if err := plan.Check(p); err != nil {
 		return nil, &OpError{Index: -1, Op: "check the plan", Err: err, Remedy: "this is a fault of the library: please report it"}
 	}

@@ -48,6 +48,9 @@ type resolved struct {
 	filter     filter
 	initFilter []byte
 
+	lives bool // there is no command: PID 1 keeps the sandbox for commands that join it
+	joins bool // it is a command for such a sandbox
+
 	enforced []Enforcement
 	missing  []Feature
 }
@@ -69,20 +72,14 @@ const (
 // resolve answers the questions that spec leaves to the host. It reads and changes nothing.
 //
 // Preconditions: validate found no fault in spec.
-func resolve(spec *Spec, host *Host, where placement) (*resolved, error) {
+func resolve(spec *Spec, host *Host, where placement, keeps bool) (*resolved, error) {
 	if host.facts.Caller.SetID {
 		return nil, &UnsupportedError{Feature: UserNamespace, Needs: "a caller whose real, effective and saved IDs are equal",
 			Remedy: "do not call it from a setuid or setgid program"}
 	}
-	r := &resolved{facts: host.facts, argv: spec.Args, dir: spec.Dir, hostname: spec.Hostname, collects: len(spec.Collect) > 0}
-	if r.dir == "" {
-		r.dir = "/"
-	}
+	r := &resolved{facts: host.facts, hostname: spec.Hostname, lives: keeps, collects: len(spec.Collect) > 0}
 	if r.hostname == "" {
 		r.hostname = defaultHostname
-	}
-	for _, f := range spec.ExtraFiles {
-		r.extraFiles = append(r.extraFiles, f != nil)
 	}
 	var faults []error
 	// How many tasks the sandbox has of its own depends on the filter.
@@ -102,16 +99,22 @@ func resolve(spec *Spec, host *Host, where placement) (*resolved, error) {
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	r.resolveEnforced(spec)
+	r.enforceSandbox(spec)
+	if !keeps {
+		r.enforceCommand(spec)
+	}
 	return r, nil
 }
 
-// namespaces are the kinds that a sandbox is made of, by their names in /proc/PID/ns.
-var namespaces = [...]struct {
+// namespaceKind is a kind of namespace.
+type namespaceKind struct {
 	name    string
 	flag    uint64
 	feature Feature
-}{
+}
+
+// namespaces are the kinds that a sandbox is made of, by their names in /proc/PID/ns.
+var namespaces = [...]namespaceKind{
 	{"user", unix.CLONE_NEWUSER, UserNamespace},
 	{"mnt", unix.CLONE_NEWNS, MountNamespace},
 	{"pid", unix.CLONE_NEWPID, PIDNamespace},
@@ -223,7 +226,10 @@ func isDir(host *Host, p string) (bool, error) {
 func (r *resolved) resolveFilters(spec *Spec, host *Host) error {
 	arch := host.facts.Arch
 	filters := initFilters
-	if spec.Terminal != nil {
+	switch {
+	case r.lives:
+		filters = keeperFilters
+	case spec.Terminal != nil:
 		filters = terminalInitFilters
 	}
 	own, err := filters.of(arch)
@@ -256,8 +262,8 @@ func (r *resolved) checkStack(spec *Spec) error {
 	return nil
 }
 
-// resolveEnforced completes the list of what holds the command.
-func (r *resolved) resolveEnforced(spec *Spec) {
+// enforceSandbox lists what holds everything in the sandbox.
+func (r *resolved) enforceSandbox(spec *Spec) {
 	r.enforce(IDMap, r.ids.String())
 	if r.newProc {
 		r.enforce(NewProc, "procfs of its own PID namespace")
@@ -265,6 +271,16 @@ func (r *resolved) resolveEnforced(spec *Spec) {
 	r.enforce(Capabilities, r.keptCapabilities())
 	r.enforce(NoNewPrivs, "PR_SET_NO_NEW_PRIVS")
 	r.enforce(SeccompBPF, fmt.Sprintf("%d instructions", len(r.filter.raw)/sizeofInstruction))
+	switch {
+	case r.watchCPU:
+		r.enforce(CPUTimeLimit, "process times of the sandbox's /proc, sampled")
+	case spec.Limits.CPUTime > 0 && r.placement.placed():
+		r.enforce(CPUTimeLimit, "cgroup cpu.stat")
+	}
+}
+
+// enforceCommand lists what holds one command.
+func (r *resolved) enforceCommand(spec *Spec) {
 	switch r.filter.heard {
 	case byWitness:
 		r.enforce(SeccompNotify, "SECCOMP_RET_USER_NOTIF to a thread of PID 1")
@@ -277,12 +293,6 @@ func (r *resolved) resolveEnforced(spec *Spec) {
 	l := &spec.Limits
 	if l.WallTime > 0 {
 		r.enforce(WallTimeLimit, "timer")
-	}
-	switch {
-	case r.watchCPU:
-		r.enforce(CPUTimeLimit, "process times of the sandbox's /proc, sampled")
-	case l.CPUTime > 0 && r.placement.placed():
-		r.enforce(CPUTimeLimit, "cgroup cpu.stat")
 	}
 	if l.OutputMax > 0 {
 		r.enforce(OutputLimit, "bytes counted at the pipes")

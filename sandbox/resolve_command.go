@@ -10,8 +10,18 @@ import (
 	"github.com/ringfence-go/ringfence/internal/plan"
 )
 
-// resolveCommand settles the environment and the paths at which the command may be.
+// resolveCommand settles what the command is given, and the paths at which it may be.
 func (r *resolved) resolveCommand(spec *Spec, _ *Host) error {
+	if r.lives {
+		return nil
+	}
+	r.argv, r.extraFiles = spec.Args, nil
+	if r.dir = spec.Dir; r.dir == "" {
+		r.dir = "/"
+	}
+	for _, f := range spec.ExtraFiles {
+		r.extraFiles = append(r.extraFiles, f != nil)
+	}
 	r.env = dedupEnv(spec.Env)
 	if spec.Env == nil {
 		home := baseHome

@@ -23,7 +23,7 @@ type cgroupLimit struct {
 // overhead is how many tasks of the sandbox are not the command's: PID 1, and its witness of refused calls if
 // there is one. While it starts there is the stub too.
 func (r *resolved) overhead() int64 {
-	if r.filter.heard == byWitness {
+	if r.filter.heard == byWitness && !r.lives {
 		return 2
 	}
 	return 1

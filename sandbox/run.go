@@ -69,27 +69,20 @@ func (p *prefix) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// launch starts p's program with these files, in a cgroup if there is one.
-func (p *Plan) launch(ctx context.Context, files []*os.File, in *cell) (*launch.Process, error) {
+// launch starts p's program with these files, in a cgroup if there is one, and for a joiner with the
+// namespaces.
+func (p *Plan) launch(ctx context.Context, files []*os.File, in *cell, joins []*os.File) (*launch.Process, error) {
 	img, err := image.Build(p.program)
 	if err != nil {
 		return nil, &OpError{Index: -1, Op: "build the set-up image", Err: err}
 	}
 	cfg := launch.Config{Image: img, Files: files, Listens: p.resolved.filter.heard == byCaller, Scratch: os.TempDir()}
-	if p.resolved.watchCPU {
-		cfg.Extra++
-	}
-	if p.resolved.terminal != nil {
-		cfg.Extra++
-	}
-	if p.resolved.collects {
-		cfg.Extra += heldForCollect
-	}
+	cfg.Extra, cfg.Joins = p.resolved.extras(), joins
 	born := in != nil && !p.resolved.placement.moved()
 	if in != nil && !born {
 		cfg.Enter = func(pid int) error { return in.leaf.Enter(ctx, pid) }
 	}
-	if i := p.resolved.ids; i.byCaller {
+	if i := p.resolved.ids; i.byCaller && !p.resolved.joins {
 		cfg.MapIDs = func(pid int) error { return i.apply(ctx, pid) }
 	}
 	var process *launch.Process

@@ -82,3 +82,47 @@ func (*Cmd) Kill() error { return unsupported() }
 
 // Pid returns 0.
 func (*Cmd) Pid() int { return 0 }
+
+// Sandbox is a sandbox that lives.
+type Sandbox struct{}
+
+// New returns the faults of spec, or else an error that matches errors.ErrUnsupported.
+func New(_ context.Context, spec Spec) (*Sandbox, error) {
+	if err := validateKeeper(&spec); err != nil {
+		return nil, err
+	}
+	return nil, unsupported()
+}
+
+// Run returns the faults of spec, or else an error that matches errors.ErrUnsupported.
+func (*Sandbox) Run(_ context.Context, spec Spec) (*Result, error) {
+	if err := validateJoin(&spec); err != nil {
+		return nil, err
+	}
+	return nil, unsupported()
+}
+
+// Command returns a Cmd that cannot be started.
+func (*Sandbox) Command(context.Context, Spec) *Cmd { return &Cmd{} }
+
+// Pause returns an error, as do Resume, Stats and Update.
+func (*Sandbox) Pause() error { return unsupported() }
+
+// Resume returns an error.
+func (*Sandbox) Resume() error { return unsupported() }
+
+// Stats returns an error.
+func (*Sandbox) Stats() (*Stats, error) { return nil, unsupported() }
+
+// Update returns an error.
+func (*Sandbox) Update(Limits) error { return unsupported() }
+
+// Done returns a closed channel.
+func (*Sandbox) Done() <-chan struct{} {
+	done := make(chan struct{})
+	close(done)
+	return done
+}
+
+// Close has nothing to close.
+func (*Sandbox) Close() error { return nil }

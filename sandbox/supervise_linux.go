@@ -23,6 +23,8 @@ type supervision struct {
 	answer   Supervisor
 	// forbid ends the sandbox for a call.
 	forbid func(name string)
+	// outlived says that the sandbox does not end with its command: who made a forbidden call is killed too.
+	outlived bool
 }
 
 // maxAnswers is how many calls of a sandbox are with its Supervisor at a time; more wait.
@@ -55,6 +57,9 @@ func (s *supervision) serve(ctx context.Context, ended <-chan struct{}) error {
 		n := s.notification(&received)
 		if kills(s.policy.Decide(n.Call, s.arch)) {
 			s.forbid(n.Name)
+			if s.outlived {
+				_ = s.listener.KillCaller(&received) // it may have ended
+			}
 			continue
 		}
 		select {

@@ -39,11 +39,7 @@ func (c *Cmd) master() *os.File {
 	if r.terminal == nil {
 		return nil
 	}
-	n := r.firstHeld()
-	if r.collects {
-		n += heldForCollect
-	}
-	return c.process.Extra()[n]
+	return c.process.Extra()[r.extras()-1]
 }
 
 // Resize says how many characters the command's terminal shows; zero is as in Terminal. What is in the

@@ -39,10 +39,22 @@ const maxHostname = 64
 // for resolve and compile.
 func validate(spec *Spec) error {
 	f := &faults{}
+	validateNamed(f, spec.Args)
+	validateCommand(f, spec)
+	validateSandbox(f, spec)
+	return f.err()
+}
+
+// validateCommand reports the faults of what is one command's, but for a missing name.
+func validateCommand(f *faults, spec *Spec) {
 	validateArgs(f, spec)
 	validateDir(f, spec.Dir)
 	validateStreams(f, spec)
 	validateTerminal(f, spec)
+}
+
+// validateSandbox reports the faults of what holds every command.
+func validateSandbox(f *faults, spec *Spec) {
 	validateRoot(f, &spec.Root)
 	validateMounts(f, spec.Mounts)
 	validateHostname(f, spec.Hostname)
@@ -55,16 +67,18 @@ func validate(spec *Spec) error {
 		validatePath(f, "Cgroup.Path", p)
 	}
 	validateAllowMissing(f, spec.AllowMissing)
-	return f.err()
+}
+
+func validateNamed(f *faults, args []string) {
+	switch {
+	case len(args) == 0:
+		f.add("Args", "empty: it names the command")
+	case args[0] == "":
+		f.add("Args[0]", "empty: it names the command")
+	}
 }
 
 func validateArgs(f *faults, spec *Spec) {
-	switch {
-	case len(spec.Args) == 0:
-		f.add("Args", "empty: it names the command")
-	case spec.Args[0] == "":
-		f.add("Args[0]", "empty: it names the command")
-	}
 	total := 0
 	for i, s := range spec.Args {
 		if total += argSize(s); tooManyBytes(f, "Args", total) || f.full() {

@@ -136,15 +136,17 @@ func Post(fd int) Call {
 	return Write(fd, one, "1")
 }
 
+var cloneFlags = []flag{
+	{unix.CLONE_NEWUSER, "CLONE_NEWUSER"}, {unix.CLONE_NEWNS, "CLONE_NEWNS"}, {unix.CLONE_NEWPID, "CLONE_NEWPID"},
+	{unix.CLONE_NEWNET, "CLONE_NEWNET"}, {unix.CLONE_NEWIPC, "CLONE_NEWIPC"}, {unix.CLONE_NEWUTS, "CLONE_NEWUTS"},
+	{unix.CLONE_NEWCGROUP, "CLONE_NEWCGROUP"}, {unix.CLONE_PARENT, "CLONE_PARENT"},
+	{unix.CLONE_PARENT_SETTID, "CLONE_PARENT_SETTID"},
+	{unix.CLONE_VM, "CLONE_VM"}, {unix.CLONE_VFORK, "CLONE_VFORK"}, {unix.CLONE_FILES, "CLONE_FILES"},
+	{unix.CLONE_SIGHAND, "CLONE_SIGHAND"}, {unix.CLONE_THREAD, "CLONE_THREAD"}, {unix.CLONE_CLEAR_SIGHAND, "CLONE_CLEAR_SIGHAND"},
+}
+
 func showCloneArgs(a Arg) string {
-	shown := "{flags=" + flags(a.Mem.uint64(0), []flag{
-		{unix.CLONE_NEWUSER, "CLONE_NEWUSER"}, {unix.CLONE_NEWNS, "CLONE_NEWNS"}, {unix.CLONE_NEWPID, "CLONE_NEWPID"},
-		{unix.CLONE_NEWNET, "CLONE_NEWNET"}, {unix.CLONE_NEWIPC, "CLONE_NEWIPC"}, {unix.CLONE_NEWUTS, "CLONE_NEWUTS"},
-		{unix.CLONE_NEWCGROUP, "CLONE_NEWCGROUP"}, {unix.CLONE_PARENT, "CLONE_PARENT"},
-		{unix.CLONE_PARENT_SETTID, "CLONE_PARENT_SETTID"},
-		{unix.CLONE_VM, "CLONE_VM"}, {unix.CLONE_VFORK, "CLONE_VFORK"}, {unix.CLONE_FILES, "CLONE_FILES"},
-		{unix.CLONE_SIGHAND, "CLONE_SIGHAND"}, {unix.CLONE_THREAD, "CLONE_THREAD"}, {unix.CLONE_CLEAR_SIGHAND, "CLONE_CLEAR_SIGHAND"},
-	})
+	shown := "{flags=" + flags(a.Mem.uint64(0), cloneFlags)
 	if a.Mem.uint64(32) != 0 {
 		shown += ", exit_signal=" + signalName(unix.Signal(a.Mem.uint64(32)))
 	}
@@ -265,6 +267,8 @@ func Prctl(option, value int) Call {
 
 func showPrctl(a Arg) string {
 	switch a.Value {
+	case unix.PR_SET_PDEATHSIG:
+		return "PR_SET_PDEATHSIG"
 	case unix.PR_SET_DUMPABLE:
 		return "PR_SET_DUMPABLE"
 	case unix.PR_SET_NO_NEW_PRIVS:

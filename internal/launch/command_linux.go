@@ -66,7 +66,7 @@ func (p *Process) findCommand() error {
 		if err != nil {
 			return os.NewSyscallError("pidfd_open", err)
 		}
-		if isCommand(pid, p.pid) {
+		if isCommand(pid, p.pid, p.joins) {
 			p.command = fd
 			return nil
 		}
@@ -75,14 +75,15 @@ func (p *Process) findCommand() error {
 	return ErrEnded
 }
 
-// isCommand reports whether a process is the command of the sandbox whose PID 1 is parent.
-func isCommand(pid, parent int) bool {
+// isCommand reports whether a process is the command of the sandbox whose PID 1 is parent, or the only child
+// of that joiner.
+func isCommand(pid, parent int, joins bool) bool {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return false
 	}
 	ids := strings.Fields(line(string(status), "NSpid:"))
-	return len(ids) > 0 && ids[len(ids)-1] == strconv.Itoa(commandID) &&
+	return len(ids) > 0 && (joins || ids[len(ids)-1] == strconv.Itoa(commandID)) &&
 		strings.TrimSpace(line(string(status), "PPid:")) == strconv.Itoa(parent)
 }
 

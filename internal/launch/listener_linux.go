@@ -2,9 +2,12 @@ package launch
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -110,6 +113,28 @@ func (l *Listener) Stop() error { return l.file.SetReadDeadline(time.Unix(1, 0))
 // Valid reports whether a call still waits.
 func (l *Listener) Valid(id uint64) bool {
 	return l.control(func(fd uintptr) error { return notifyValid(fd, id) }) == nil
+}
+
+// KillCaller kills the process that makes a call, if the call still waits.
+func (l *Listener) KillCaller(n *Notification) error {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.PID))
+	if err != nil {
+		return ErrEnded
+	}
+	group, err := strconv.Atoi(strings.TrimSpace(line(string(status), "Tgid:")))
+	if err != nil {
+		return err
+	}
+	pidfd, err := unix.PidfdOpen(group, 0)
+	if err != nil {
+		return ErrEnded
+	}
+	defer unix.Close(pidfd)
+	// Looked at last: a thread that waits still has the IDs that it had before.
+	if !l.Valid(n.ID) {
+		return ErrEnded
+	}
+	return send(pidfd, unix.SIGKILL)
 }
 
 // Continue lets the kernel make the call.

@@ -20,6 +20,7 @@ type Process struct {
 	lifeline *os.File
 	extra    []*os.File // what the program sent along with the start
 	listener *Listener  // of the command's filter; nil is none
+	joins    bool       // the program is a joiner's: where PID 1 is spoken of below, that is meant
 
 	mu      sync.Mutex // guards what follows against use after Close
 	pid     int        // of PID 1, as this program sees it; 0 is not known. It keeps its number until it is reaped
@@ -82,11 +83,37 @@ func (p *Process) Wait() (Exit, error) {
 	return exit, err
 }
 
-// Kill ends every process of the sandbox at once.
+// Kill ends every process of the sandbox at once; of a joiner's program the command and the joiner.
 func (p *Process) Kill() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.joins && p.findCommand() == nil {
+		_ = send(p.command, unix.SIGKILL) // it may have ended
+	}
 	return send(p.init, unix.SIGKILL)
+}
+
+// AwaitEnd waits until PID 1 has ended, but not longer than patience, and reports whether it has.
+func (p *Process) AwaitEnd(patience time.Duration) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.init < 0 {
+		return true
+	}
+	for until := time.Now().Add(patience); ; {
+		left := max(time.Until(until), 0)
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(p.init), Events: unix.POLLIN}}, int(left.Milliseconds()))
+		if !errors.Is(err, unix.EINTR) {
+			return err == nil && n > 0
+		}
+	}
+}
+
+// TakeExtra is Extra from the n-th on: they are the caller's to close.
+func (p *Process) TakeExtra(n int) []*os.File {
+	taken := p.extra[n:]
+	p.extra = p.extra[:n]
+	return taken
 }
 
 // Extra returns the files that the program sent along with the start. They are p's, and closed by Close.

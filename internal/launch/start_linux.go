@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -28,6 +29,9 @@ type Config struct {
 	Enter func(pid int) error
 	// MapIDs, if not nil, gives the user namespace of the process with this ID its maps.
 	MapIDs func(pid int) error
+	// Joins are the namespaces of a sandbox that the program, a joiner's, enters: they come last of its
+	// descriptors.
+	Joins []*os.File
 	// Extra is how many descriptors come with the start; Listens says that the listener of the command's
 	// filter comes after them.
 	Extra   int
@@ -62,7 +66,7 @@ func (e *DiedError) Error() string {
 //
 // If ctx ends before that, or anything fails, nothing is left of the program, and the Process is nil.
 func Start(ctx context.Context, cfg Config) (*Process, error) {
-	s := &start{cfg: cfg, p: &Process{init: -1, command: -1}}
+	s := &start{cfg: cfg, p: &Process{init: -1, command: -1, joins: len(cfg.Joins) > 0}}
 	defer s.closeTheirs()
 	if err := s.open(); err != nil {
 		s.p.Close()
@@ -100,15 +104,27 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 // The stub ends as soon as it has made init and told of it, or has failed to: then that is in the report
 // already. One that failed may have made init all the same; cutting its lines is what ends it then.
 func (s *start) see(stub *os.Process) error {
+	pid := stub.Pid
 	if s.word != nil {
 		defer s.word.Close()
 	}
-	if s.cfg.Enter != nil {
-		if err := s.tell(s.cfg.Enter(stub.Pid)); err != nil {
-			s.word.Close() // which the stub waits for
-			_, _ = stub.Wait()
+	if s.p.joins {
+		if err := s.p.adoptInit(pid); err != nil {
 			return err
 		}
+		_ = stub.Release() // cannot fail
+	}
+	if s.cfg.Enter != nil {
+		if err := s.tell(s.cfg.Enter(pid)); err != nil {
+			s.word.Close() // which the stub waits for
+			if !s.p.joins {
+				_, _ = stub.Wait()
+			}
+			return err
+		}
+	}
+	if s.p.joins {
+		return s.follow() // it stays, and waits for the command
 	}
 	state, err := stub.Wait()
 	if err != nil && !errors.Is(err, syscall.ECHILD) {
@@ -170,7 +186,7 @@ func (s *start) closeTheirs() {
 
 // execute starts the stub, from a memfd or else from a private file.
 func (s *start) execute() (*os.Process, error) {
-	files := append(append([]*os.File{}, s.cfg.Files...), s.theirs...)
+	files := slices.Concat(s.cfg.Files, s.theirs, s.cfg.Joins)
 	f, err := memfd(s.cfg.Image)
 	if err == nil {
 		var stub *os.Process

@@ -32,6 +32,16 @@ func NewBuilder(inherited int) *Builder {
 	return b
 }
 
+// NewJoiner starts the program of a joiner, which inherits the descriptors below inherited.
+func NewJoiner(inherited int) *Builder {
+	b := NewBuilder(inherited)
+	b.process = Joiner
+	return b
+}
+
+// Process returns the process whose ops b writes.
+func (b *Builder) Process() Process { return b.process }
+
 // Call appends a call that must return 0.
 func (b *Builder) Call(label string, c kernel.Call) *Op {
 	if len(b.slab) == cap(b.slab) {

@@ -61,6 +61,9 @@ const (
 	RuleTerminal     Rule = "a terminal is the sandbox's own, on the command's streams and in control of its session, and its master the caller's alone"
 	RuleInitFilter   Rule = "PID 1 waits behind a filter of its own, with nothing to do but wait and report"
 	RuleReport       Rule = "PID 1 and the start are told to the caller, and the end is the last thing told"
+	RuleKeeper       Rule = "a PID 1 without a command is confined as one with, hands over its namespaces, and waits for the caller's end"
+	RuleJoin         Rule = "a joiner enters every namespace of the sandbox, the user namespace first, out of everybody's reach, and holds none of them when it starts the command"
+	RuleOrphan       Rule = "a command that joins ends with its joiner and with the caller, until it is executed"
 	RuleStub         Rule = "the stub starts PID 1, tells the caller, and ends"
 )
 
@@ -112,7 +115,8 @@ type checker struct {
 	told   *kernel.Memory // the record of the end
 	// redumped: after it forked, PID 1 said again that it is not dumpable.
 	redumped bool
-	emptied  int // the op that waits for all that is left; 0 is none
+	emptied  int               // the op that waits for all that is left; 0 is none
+	entered  kernel.CloneFlags // the namespaces that the joiner is in
 }
 
 // child is a process that a fork made.
@@ -191,6 +195,9 @@ const (
 	didKeepCaps
 	didControl    // the session by the terminal
 	didSendMaster // to the caller
+	didIgnore     // SIGCHLD
+	didKeep       // the sandbox until the caller's end
+	didFollow     // the joiner, into its death
 
 	// ofProcess are not handed on by a fork: what follows from them is, but each process must do its own.
 	ofProcess = didSession | didCapset | didFilter | didFork | didTell | didWitness | didSetresuidAgain | didMeet | didPost | didKeepCaps | didControl | didSendMaster
@@ -220,9 +227,12 @@ func (c *checker) program() *Fault {
 	if f := c.header(); f != nil {
 		return f
 	}
-	c.state = state{process: Stub, fds: make([]descriptor, c.p.Inherited, c.p.Inherited+64), strangers: true, umask: -1, top: -1, under: -1, cwd: atStart, listener: -1}
+	c.state = state{process: c.first(), fds: make([]descriptor, c.p.Inherited, c.p.Inherited+64), strangers: true, umask: -1, top: -1, under: -1, cwd: atStart, listener: -1}
 	for i := range c.fds {
 		c.fds[i] = descriptor{kind: inherited, op: -1}
+	}
+	for _, ns := range c.p.Joins {
+		c.fds[ns.FD].kind = namespace
 	}
 	c.put, c.heard, c.late = c.puts[:0], -1, -1
 	for i, op := range c.p.Ops {
@@ -236,7 +246,7 @@ func (c *checker) program() *Fault {
 		return c.fault(RuleFlow, "the program does not end with it")
 	case len(c.children) > 0:
 		return c.fault(RuleFlow, "the child of a fork, at %d, has no ops", c.children[0].at)
-	case !c.ran(Command):
+	case !c.p.Keeps && !c.ran(Command) || c.p.Keeps && !c.has(didKeep):
 		return c.fault(RuleFlow, "the last process is %s", c.process)
 	}
 	return nil
@@ -255,6 +265,9 @@ func (c *checker) header() *Fault {
 		return c.fault(RuleBounds, "%d inherited descriptors", p.Inherited)
 	case !inside(p.Report) || !inside(p.Lifeline) || p.Report == p.Lifeline:
 		return c.fault(RuleBounds, "report %d, lifeline %d", p.Report, p.Lifeline)
+	}
+	if f := c.joins(); f != nil {
+		return f
 	}
 	if p.Terminal && (len(p.Payload) < 3 || p.Payload[2] != 2) {
 		return c.fault(RuleBounds, "a terminal, and payload %v", p.Payload)
@@ -326,7 +339,7 @@ func (c *checker) flow() *Fault {
 		return c.fault(RuleFlow, "kind %d", kind)
 	} else if (kind == Fork) != (c.op.Call.Name == "clone3") {
 		return c.fault(RuleFlow, "only clone3 forks, and nothing else")
-	} else if (kind == Until) != (c.op.Call.Name == "wait4") || kind == Until && c.process != Init {
+	} else if (kind == Until) != (c.op.Call.Name == "wait4" && c.process != Joiner) || kind == Until && c.process != Init {
 		return c.fault(RuleUntil, "%s in the %s", c.op.Call.Name, c.process)
 	}
 	return nil
@@ -346,8 +359,15 @@ func (c *checker) order() *Fault {
 		if name != "execve" {
 			return c.fault(RuleFilter, "%s comes after it", name)
 		}
+	case Joiner:
+		if name != "sendmsg" && name != "write" && name != "wait4" && name != "exit_group" {
+			return c.fault(RuleInitFilter, "%s comes after it", name)
+		}
 	case Init:
 		if name == "close" && c.at(0).kind == master && c.has(didTell) {
+			return nil
+		}
+		if c.p.Keeps && (name == "close_range" || name == "ppoll") {
 			return nil
 		}
 		if name != "sendmsg" && name != "write" && name != "wait4" && name != "kill" && name != "exit_group" {

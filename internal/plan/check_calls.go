@@ -27,7 +27,7 @@ const (
 // call says what a system call takes and returns.
 type call struct {
 	// args has a letter for each argument: f an open descriptor, b the same or the working directory,
-	// n a number, t a text, m memory, a a number or memory, o a text or NULL, 0 nothing; N is a number that may be left out.
+	// n a number, t a text, m memory, p memory or NULL, a a number or memory, o a text or NULL, 0 nothing; N is a number that may be left out.
 	args    string
 	returns result
 	// tolerates are the errors of which Check knows that going on is safe.
@@ -99,7 +99,9 @@ func callOf(name string) (call, bool) {
 	case "dup3":
 		return call{args: "fnn", returns: known}, true
 	case "ppoll":
-		return call{args: "mnm00", returns: answers}, true
+		return call{args: "mnp00", returns: answers}, true
+	case "setns":
+		return call{args: "fn"}, true
 	case "capset":
 		return call{args: "mm"}, true
 	case "seccomp":
@@ -176,6 +178,8 @@ func (c *checker) argument(a *kernel.Arg, letter byte) bool {
 		return a.Mem != nil
 	case 'a':
 		return true
+	case 'p':
+		return a.Mem != nil || a.Value == 0
 	case 'o':
 		return a.Mem == nil && a.Value == 0 || isText(a)
 	}
@@ -294,10 +298,11 @@ func contains(list []unix.Errno, errno unix.Errno) bool {
 // result checks what the op expects. Where a result is not a constant, effect does.
 func (c *checker) result(call call) *Fault {
 	op := c.op
-	if op.Retry && (op.Call.Name != "openat2" && c.process != Witness || op.Kind != Call || op.Any || op.Keep != nil) {
+	if op.Retry && (op.Call.Name != "openat2" && op.Call.Name != "ppoll" && c.process != Witness || op.Kind != Call || op.Any || op.Keep != nil) {
 		return c.fault(RuleResult, "%s is repeated at EAGAIN", op.Call.Name)
 	}
-	if op.Any && call.returns != unknowable {
+	// The ID of a command that joins, in its namespace and outside, is the kernel's to choose.
+	if joins := len(c.p.Joins) > 0 && (op.Call.Name == "wait4" || op.Call.Name == "setsid"); op.Any && call.returns != unknowable && !joins {
 		return c.fault(RuleResult, "any result of %s is accepted", op.Call.Name)
 	}
 	if op.Keep != nil {
@@ -316,6 +321,10 @@ func (c *checker) result(call call) *Fault {
 		want = c.lowest()
 	case length:
 		want = c.value(2)
+	case answers:
+		if c.process == Init && op.Call.Name == "ppoll" {
+			want = 1 // it has hung up
+		}
 	}
 	if op.Want != want {
 		return c.fault(RuleResult, "%s is to return %d, not %d", op.Call.Name, op.Want, want)

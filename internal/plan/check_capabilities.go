@@ -35,7 +35,7 @@ func (c *checker) capset() *Fault {
 			return c.fault(RuleCapabilities, "capset leaves %#x, want %#x", set, want)
 		}
 	}
-	if c.process == Stub || c.process == Init && !c.has(didFork) {
+	if c.process == Stub || c.startsCommand() && !c.has(didFork) {
 		return c.fault(RuleCapabilities, "the command needs them to change its IDs")
 	}
 	c.done |= didCapset
@@ -78,9 +78,11 @@ func (c *checker) prctl() *Fault {
 		c.done |= didNoNewPrivs
 	case option == unix.PR_SET_DUMPABLE && value == 0:
 		c.done |= didDumpable
-		c.redumped = c.redumped || c.process == Init && c.has(didFork)
+		c.redumped = c.redumped || c.startsCommand() && c.has(didFork)
 	case option == unix.PR_SET_KEEPCAPS && value == 1 && c.process == Command && c.p.Capabilities != 0 && !c.has(didCapset):
 		c.done |= didKeepCaps // until the execution
+	case option == unix.PR_SET_PDEATHSIG && value == int64(unix.SIGKILL) && c.process == Command && len(c.p.Joins) > 0:
+		c.done |= didFollow
 	default:
 		return c.fault(RuleCall, "prctl(%d, %d)", option, value)
 	}

@@ -41,7 +41,7 @@ func (c *checker) confine() *Fault {
 		}
 		c.done |= didLayout
 	case "setsid":
-		if c.op.Want != commandPID || c.process != Command {
+		if joins := len(c.p.Joins) > 0; c.process != Command || c.op.Any != joins || !joins && c.op.Want != commandPID {
 			return c.fault(RuleResult, "it is not PID 2")
 		}
 		c.done |= didSession
@@ -114,6 +114,14 @@ func (c *checker) identity(step facts) *Fault {
 	}
 	// PID 1 may change once more, to whom the command is, when that has been started: the lifeline's
 	// signals then need their owner again.
+	if c.process == Joiner {
+		if c.entered&unix.CLONE_NEWUSER == 0 || c.has(didFork) {
+			return c.fault(RuleIdentity, "%s comes at another time", call.Name)
+		}
+		c.done |= step
+		c.done &^= didDumpable
+		return nil
+	}
 	if late := c.process == Init && c.has(didFork) && !c.has(didCapset); late {
 		c.done &^= didOwner | didLook | didDumpable
 		c.redumped = false
@@ -125,6 +133,9 @@ func (c *checker) identity(step facts) *Fault {
 	}
 	if c.process == Init || c.process == Command && step != didSetgroups {
 		c.done &^= didDumpable
+	}
+	if c.process == Command {
+		c.done &^= didFollow // also undone by it
 	}
 	// A change of the user or group makes the memory dumpable as fs.suid_dumpable says (commit_creds in
 	// kernel/cred.c), and the command's is also PID 1's until it is executed.
@@ -155,7 +166,7 @@ func (c *checker) seccomp() *Fault {
 		return c.fault(RuleMemory, "a filter of %d instructions", n)
 	case !c.has(didNoNewPrivs):
 		return c.fault(RuleNoNewPrivs, "they can still be gained")
-	case c.process == Stub || c.process == Init && !c.has(didFork):
+	case c.process == Stub || c.startsCommand() && !c.has(didFork):
 		return c.fault(RuleInitFilter, "the command would have it too")
 	case c.process == Witness:
 		return c.fault(RuleWitness, "it has that of PID 1")
@@ -188,7 +199,10 @@ const allSignals = uint64(1<<64-1) &^ (1<<(unix.SIGKILL-1) | 1<<(unix.SIGSTOP-1)
 
 func (c *checker) sigaction() *Fault {
 	act := c.bytes(1, 32)
-	if sig := c.value(0); c.process == Stub && sig > 0 && sig <= 64 && c.value(3) == 8 && act != nil && zeros(act) && len(c.op.Call.Args[1].Mem.Refs) == 0 {
+	if c.value(0) == int64(unix.SIGCHLD) && c.process == Init && c.p.Keeps {
+		return c.ignoreChildren(act)
+	}
+	if sig := c.value(0); c.process == c.first() && sig > 0 && sig <= 64 && c.value(3) == 8 && act != nil && zeros(act) && len(c.op.Call.Args[1].Mem.Refs) == 0 {
 		c.signals |= 1 << (sig - 1)
 		return nil
 	}

@@ -24,10 +24,10 @@ const (
 	fsContext      // a file system in the making
 	socket
 	listener // of the command's filter
-	mounts   // the mount namespace of PID 1
 	counter  // on which PID 1 and its witness wait for each other
 	master   // of the terminal: the end at which it is seen and typed at
 	peer     // of the master: what the command has
+	namespace
 )
 
 // descriptor is an open file descriptor.
@@ -118,8 +118,12 @@ func (c *checker) effect() *Fault {
 		return c.fchown()
 	case "dup3":
 		return c.dup()
-	case "ppoll", "exit":
+	case "ppoll":
+		return c.ppoll()
+	case "exit":
 		return c.witness()
+	case "setns":
+		return c.setns()
 	case "sethostname":
 		if !c.holds(0, c.value(1)) {
 			return c.fault(RuleMemory, "a name of %d bytes", c.value(1))
@@ -266,7 +270,7 @@ func (c *checker) sendmsg() *Fault {
 	switch {
 	case c.value(0) != int64(c.p.Report) || c.at(0).kind != inherited:
 		return c.fault(RuleReport, "%d is not the report", c.value(0))
-	case !c.has(didFork) || c.has(didTell):
+	case !c.has(didFork) && !c.p.Keeps || c.has(didTell):
 		return c.fault(RuleReport, "there is no process to tell of")
 	}
 	const iovecAt, controlAt = 16, 32 // struct msghdr
@@ -289,7 +293,7 @@ func (c *checker) sendmsg() *Fault {
 			return c.fault(RuleReport, "descriptor %d is sent", fd)
 		}
 		switch c.fds[fd].kind {
-		case resolved, mounts:
+		case resolved, namespace:
 		case listener:
 			c.done |= didHand
 		case master:

@@ -36,8 +36,10 @@ func (c *checker) clone3() *Fault {
 		made, f = Init, c.beforeInit(flags, signal)
 	case c.process == Init && flags&unix.CLONE_THREAD != 0:
 		made, f = Witness, c.beforeWitness(flags, signal)
-	case c.process == Init && !c.has(didFork):
+	case c.process == Init && !c.has(didFork) && !c.p.Keeps:
 		made, f = Command, c.beforeCommand(flags, signal)
+	case c.process == Joiner && !c.has(didFork):
+		made, f = Command, c.beforeJoined(flags, signal)
 	default:
 		f = c.fault(RuleFlow, "the %s forks", c.process)
 	}
@@ -98,9 +100,15 @@ func (c *checker) beforeInit(flags, signal uint64) *Fault {
 
 // beforeCommand holds when PID 1 starts PID 2.
 func (c *checker) beforeCommand(flags, signal uint64) *Fault {
-	switch {
-	case flags&^commandMay != commandFlags || signal != uint64(unix.SIGCHLD):
+	if flags&^commandMay != commandFlags || signal != uint64(unix.SIGCHLD) {
 		return c.fault(RuleFlow, "flags %#x, signal %d: it must wait for the command", flags, signal)
+	}
+	return c.built()
+}
+
+// built holds when the sandbox is ready for somebody else's program.
+func (c *checker) built() *Fault {
+	switch {
 	case !c.identified():
 		return c.fault(RuleIdentity, "they are still the caller's")
 	case !c.has(didLook) || c.fds[c.p.Lifeline].kind != inherited:
@@ -109,21 +117,31 @@ func (c *checker) beforeCommand(flags, signal uint64) *Fault {
 		return c.fault(RuleRoot, "it is still there")
 	case c.p.Ops[c.top].Call.Name == "fsmount" && !c.has(didSeal):
 		return c.fault(RuleSeal, "it can be written")
+	case c.has(didBlock):
+		return c.fault(RuleLifeline, "its signals are blocked")
+	}
+	for fd := range c.fds {
+		if k := c.fds[fd].kind; k != closed && k != inherited && k != resolved && k != counter && k != namespace && k != master && k != peer {
+			return c.fault(RuleSetup, "descriptor %d is open", fd)
+		}
+	}
+	if f := c.terminalReady(); f != nil {
+		return f
+	}
+	return c.bound()
+}
+
+// bound holds when nothing can be gained, nor looked into.
+func (c *checker) bound() *Fault {
+	switch {
 	case !c.bounds(c.p.Capabilities):
 		return c.fault(RuleBoundingSet, "%#x are dropped", c.bounding)
 	case !c.has(didNoNewPrivs):
 		return c.fault(RuleNoNewPrivs, "they can be gained")
 	case !c.has(didDumpable):
 		return c.fault(RuleDumpable, "the command could trace it")
-	case c.has(didBlock):
-		return c.fault(RuleLifeline, "its signals are blocked")
 	}
-	for fd := range c.fds {
-		if k := c.fds[fd].kind; k != closed && k != inherited && k != resolved && k != counter && k != mounts && k != master && k != peer {
-			return c.fault(RuleSetup, "descriptor %d is open", fd)
-		}
-	}
-	return c.terminalReady()
+	return nil
 }
 
 // execve holds the command to what it may become: somebody else's program.
@@ -155,6 +173,8 @@ func (c *checker) execve() *Fault {
 		return c.fault(RuleCapabilities, "%#x are ambient", c.ambient)
 	case !c.has(didDumpable):
 		return c.fault(RuleDumpable, "changing an ID has undone it for PID 1 too")
+	case len(c.p.Joins) > 0 && !c.has(didFollow|didLook):
+		return c.fault(RuleOrphan, "it would go on alone")
 	case !c.has(didSession):
 		return c.fault(RuleSession, "it has the caller's")
 	case !c.has(didCore):
@@ -205,7 +225,7 @@ func (c *checker) shared() *Fault {
 // wait4 is the loop of PID 1.
 func (c *checker) wait4() *Fault {
 	switch {
-	case c.value(0) != -1 || c.value(2) != unix.WALL || c.op.Any:
+	case c.value(0) != -1 || c.value(2) != unix.WALL || c.op.Any != (c.process == Joiner):
 		return c.fault(RuleUntil, "it waits for something else")
 	case c.bytes(1, 4) == nil || c.bytes(3, sizeofEnded-RecordUsage) == nil:
 		return c.fault(RuleMemory, "a status or usage")
@@ -219,7 +239,7 @@ func (c *checker) wait4() *Fault {
 		return c.fault(RuleBoundingSet, "PID 1 has dropped %#x", c.bounding)
 	case !c.has(didFilter):
 		return c.fault(RuleInitFilter, "there is none")
-	case c.fds[c.p.Lifeline].kind != inherited || !c.has(didOwner|didLook):
+	case c.process == Init && (c.fds[c.p.Lifeline].kind != inherited || !c.has(didOwner|didLook)):
 		return c.fault(RuleLifeline, "it is closed, or its signals are another's")
 	case !c.has(didDumpable):
 		return c.fault(RuleDumpable, "changing an ID has undone it")
@@ -237,6 +257,8 @@ func (c *checker) wait4() *Fault {
 		}
 	}
 	switch {
+	case c.process == Joiner && c.waited == 0:
+		c.waited, c.emptied = c.i, c.i // it has no other child
 	case c.op.Want == commandPID && c.waited == 0:
 		c.waited = c.i
 	case c.op.Want == -int64(unix.ECHILD) && c.has(didKill) && c.emptied == 0:
@@ -266,8 +288,8 @@ func (c *checker) kill() *Fault {
 
 // tellEnd is the write of PID 1 to the report: what wait4 has filled in.
 func (c *checker) tellEnd() *Fault {
-	if c.process != Init || c.emptied == 0 || c.emptied != c.i-1 {
-		return c.fault(RuleReport, "PID 1 did not wait before it")
+	if c.process != Init && c.process != Joiner || c.emptied == 0 || c.emptied != c.i-1 {
+		return c.fault(RuleReport, "nobody waited before it")
 	}
 	record, waited := c.op.Call.Args[1], c.p.Ops[c.waited].Call.Args[1]
 	c.told = record.Mem
@@ -285,7 +307,9 @@ func (c *checker) exit() *Fault {
 		return c.fault(RuleCall, "exit code %d", c.value(0))
 	case c.process == Stub && (!c.has(didFork|didTell) || c.p.Ops[c.i-1].Call.Name != "write"):
 		return c.fault(RuleStub, "PID 1 is not started, or not told")
-	case c.process == Init && (c.emptied == 0 || c.emptied != c.i-2 || c.p.Ops[c.i-1].Call.Name != "write"):
+	case c.process == Init && c.p.Keeps:
+		return c.endKeeper()
+	case (c.process == Init || c.process == Joiner) && (c.emptied == 0 || c.emptied != c.i-2 || c.p.Ops[c.i-1].Call.Name != "write"):
 		return c.fault(RuleReport, "the end is not told before")
 	case c.process == Command:
 		return c.fault(RuleFlow, "the command ends by itself")

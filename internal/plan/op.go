@@ -29,6 +29,9 @@ const (
 	// Witness is a second thread of PID 1, for which no signal of the sandbox's can end it: it sees the
 	// call for which the command's filter ends the sandbox.
 	Witness Process = "witness"
+	// Joiner is the image of another program: it enters the namespaces of a sandbox, in which it starts one
+	// more command, for which it then waits outside.
+	Joiner Process = "joiner"
 )
 
 // Op is one step of a Program: a system call and what its result must be.
@@ -74,4 +77,14 @@ type Program struct {
 	// KeepsGroups says that PID 1's user namespace lets nobody set groups (user_namespaces(7)): it cannot
 	// leave the caller's.
 	KeepsGroups bool
+	// Keeps says that PID 1 starts no command, and waits until the caller ends it: commands join it.
+	Keeps bool
+	// Joins are the namespaces of the sandbox that the joiner enters; none is a program of a stub's.
+	Joins []Namespace
+}
+
+// Namespace is a namespace that is handed in.
+type Namespace struct {
+	FD   int
+	Kind kernel.CloneFlags // one of CLONE_NEW*
 }

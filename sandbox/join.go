@@ -1,0 +1,123 @@
+//go:build linux
+
+package sandbox
+
+import (
+	"errors"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// killSignal ends what nothing else does.
+const killSignal = unix.SIGKILL
+
+// complete checks the Spec of a command and fills in what it takes over from the sandbox's.
+func (s *Sandbox) complete(spec *Spec) error {
+	if err := validateJoin(spec); err != nil {
+		return err
+	}
+	full := s.keeper.spec
+	full.Args, full.Stdin, full.Stdout, full.Stderr, full.ExtraFiles = spec.Args, spec.Stdin, spec.Stdout, spec.Stderr, spec.ExtraFiles
+	if spec.Env != nil {
+		full.Env = spec.Env
+	}
+	if spec.Dir != "" {
+		full.Dir = spec.Dir
+	}
+	if spec.User != nil {
+		full.User = spec.User
+	}
+	l := &full.Limits
+	l.CPUTime = 0 // the sandbox's
+	if spec.Limits.WallTime != 0 {
+		l.WallTime = spec.Limits.WallTime
+	}
+	if spec.Limits.OutputMax != 0 {
+		l.OutputMax = spec.Limits.OutputMax
+	}
+	l.Rlimits = slices.Clone(spec.Limits.Rlimits)
+	for _, r := range s.keeper.plan.resolved.rlimits {
+		if !slices.ContainsFunc(l.Rlimits, func(own Rlimit) bool { return own.Type == r.Type }) {
+			l.Rlimits = append(l.Rlimits, r)
+		}
+	}
+	*spec = full
+	return nil
+}
+
+// launch starts a command that joins the sandbox.
+func (s *Sandbox) launch(c *Cmd, files []*os.File) error {
+	host, err := thisHost.get()
+	if err != nil {
+		return err
+	}
+	r, err := s.keeper.plan.resolved.join(&c.spec, host)
+	if err != nil {
+		return err
+	}
+	if c.plan, err = checked(r, compileJoin(r)); err != nil {
+		return err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.joins == nil || s.over() {
+		return &OpError{Index: -1, Op: "join the sandbox", Err: ErrEnded}
+	}
+	c.process, err = c.plan.launch(c.ctx, files, s.keeper.cell, s.joins)
+	if err != nil {
+		if s.over() {
+			return &OpError{Index: -1, Op: "join the sandbox", Err: errors.Join(ErrEnded, err)}
+		}
+		return err
+	}
+	s.joined.mu.Lock()
+	s.joined.all[c.process] = true
+	s.joined.mu.Unlock()
+	return nil
+}
+
+// over reports whether PID 1 has ended, or is about to.
+func (s *Sandbox) over() bool {
+	s.keeper.mu.Lock()
+	cause := s.keeper.cause
+	s.keeper.mu.Unlock()
+	return cause != 0 || s.keeper.process.AwaitEnd(0)
+}
+
+// join answers what the Spec of a command in a sandbox leaves open. r is the sandbox's.
+//
+// Preconditions: complete found no fault in spec.
+func (r *resolved) join(spec *Spec, host *Host) (*resolved, error) {
+	j := *r
+	j.lives, j.joins, j.watchCPU = false, true, false
+	j.enforced, j.missing = slices.Clone(r.enforced), slices.Clone(r.missing)
+	j.rlimits = spec.Limits.Rlimits
+	if host.listened && r.filter.heard != byNobody {
+		if err := j.resolveFilters(spec, host); err != nil {
+			return nil, err
+		}
+	}
+	policy := spec.Seccomp
+	if policy == nil {
+		policy = defaultPolicy()
+	}
+	j.filter = j.filter.joined(policy)
+	own, err := joinerFilters.of(r.facts.Arch)
+	if err != nil {
+		return nil, err
+	}
+	j.initFilter = own.raw
+	if u := spec.User; u != nil {
+		j.ids.uid, j.ids.gid, j.ids.groups = u.UID, u.GID, u.Groups
+		if err := j.ids.check(r.facts.Caller); err != nil {
+			return nil, err
+		}
+	}
+	if err := j.resolveCommand(spec, host); err != nil {
+		return nil, err
+	}
+	j.enforceCommand(spec)
+	return &j, nil
+}

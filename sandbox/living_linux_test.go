@@ -1,0 +1,190 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ringfence-go/ringfence/seccomp"
+	"github.com/ringfence-go/ringfence/testing/sandboxtest"
+)
+
+func living(t *testing.T, spec Spec) *Sandbox {
+	t.Helper()
+	sandboxtest.Need(t, sandboxtest.UserNamespaces())
+	s, err := New(context.Background(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}
+
+// in runs a shell script in a sandbox and returns its output.
+func in(t *testing.T, s *Sandbox, script string) string {
+	t.Helper()
+	var out strings.Builder
+	r, err := s.Run(context.Background(), Spec{Args: []string{"sh", "-c", script}, Stdout: &out, Stderr: &out})
+	if err != nil {
+		t.Fatalf("%s: %v", script, err)
+	}
+	if err := r.Err(); err != nil {
+		t.Fatalf("%s: %v\n%s", script, err, out.String())
+	}
+	return strings.TrimSpace(out.String())
+}
+
+func TestCommandsShareASandbox(t *testing.T) {
+	s := living(t, Spec{})
+	in(t, s, "echo hello > /tmp/x; sleep 60 >/dev/null 2>&1 & echo $! > /tmp/pid")
+	if got := in(t, s, "cat /tmp/x"); got != "hello" {
+		t.Errorf("the second command read %q", got)
+	}
+	in(t, s, "kill -0 $(cat /tmp/pid)")
+	if got := in(t, s, "readlink /proc/self/ns/pid /proc/self/ns/mnt /proc/self/ns/net /proc/self/ns/user /proc/self/ns/uts /proc/self/ns/ipc /proc/self/ns/cgroup | sort | uniq | wc -l"); got != "7" {
+		t.Errorf("namespaces: %s", got)
+	}
+}
+
+func TestManyCommandsAtOnce(t *testing.T) {
+	s := living(t, Spec{})
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	for i := range 200 {
+		all.Go(func() {
+			var out strings.Builder
+			r, err := s.Run(context.Background(), Spec{Args: []string{"sh", "-c", fmt.Sprintf("echo %d; exit %d", i, i%7)}, Stdout: &out})
+			if err != nil {
+				t.Errorf("command %d: %v", i, err)
+				return
+			}
+			if r.Ended != Exited || r.ExitCode != i%7 || strings.TrimSpace(out.String()) != fmt.Sprint(i) {
+				t.Errorf("command %d: %v, output %q", i, r, out.String())
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			seen[out.String()] = true
+		})
+	}
+	all.Wait()
+	if len(seen) != 200 {
+		t.Errorf("%d different outputs of 200", len(seen))
+	}
+}
+
+func TestCloseEndsCommands(t *testing.T) {
+	s := living(t, Spec{})
+	c := s.Command(context.Background(), Spec{Args: []string{"sleep", "60"}})
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.Wait()
+	if err != nil || r.Ended != Canceled {
+		t.Errorf("%v, %v; want canceled", r, err)
+	}
+	if _, err := s.Run(context.Background(), Spec{Args: []string{"true"}}); !errors.Is(err, ErrEnded) || !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("a command in a closed sandbox: %v", err)
+	}
+}
+
+func TestTheContextOfACommandEndsItAlone(t *testing.T) {
+	s := living(t, Spec{})
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	r, err := s.Run(ctx, Spec{Args: []string{"sleep", "60"}})
+	if !errors.Is(err, context.DeadlineExceeded) || r == nil || r.Ended != Canceled {
+		t.Errorf("%v, %v", r, err)
+	}
+	r, err = s.Run(context.Background(), Spec{Args: []string{"sleep", "60"}, Limits: Limits{WallTime: 100 * time.Millisecond}})
+	if err != nil || r.Ended != TimedOut {
+		t.Errorf("%v, %v", r, err)
+	}
+	in(t, s, "true")
+}
+
+func TestTheContextOfNewEndsEverything(t *testing.T) {
+	sandboxtest.Need(t, sandboxtest.UserNamespaces())
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s, err := New(ctx, Spec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := s.Command(context.Background(), Spec{Args: []string{"sleep", "60"}})
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	<-s.Done()
+	if r, err := c.Wait(); err != nil || r.Ended != Canceled {
+		t.Errorf("%v, %v", r, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAForbiddenCallEndsOneCommandOfASandbox(t *testing.T) {
+	policy := seccomp.Default()
+	policy.Rules = append([]seccomp.Rule{{Names: []string{"mkdir", "mkdirat"}, Action: seccomp.KillProcess}}, policy.Rules...)
+	for name, spec := range map[string]Spec{"own policy": {Seccomp: policy}} {
+		t.Run(name, func(t *testing.T) {
+			s := living(t, spec)
+			r, err := s.Run(context.Background(), Spec{Args: []string{"sh", "-c", "mkdir /tmp/x; sleep 60"}})
+			if err != nil || r.Ended != Forbidden || !strings.HasPrefix(r.Syscall, "mkdir") {
+				t.Errorf("%v, %v", r, err)
+			}
+			in(t, s, "test ! -e /tmp/x")
+		})
+	}
+}
+
+func TestOnlyACommandsFieldsAreForACommand(t *testing.T) {
+	s := living(t, Spec{Env: []string{"A=1", "PATH=/usr/bin:/bin"}, Dir: "/tmp"})
+	_, err := s.Run(context.Background(), Spec{Args: []string{"true"}, Hostname: "x", Limits: Limits{PidsMax: 1}})
+	var fault *SpecError
+	if !errors.As(err, &fault) {
+		t.Errorf("%v", err)
+	}
+	if got := in(t, s, "echo $A $PWD"); got != "1 /tmp" {
+		t.Errorf("environment and directory of the sandbox: %q", got)
+	}
+	if _, err := New(context.Background(), Spec{Args: []string{"true"}}); !errors.As(err, &fault) || fault.Field != "Args" {
+		t.Errorf("New with Args: %v", err)
+	}
+}
+
+// eachLiving compiles the two programs of a sandbox that lives.
+func eachLiving(t *testing.T, arch, name string, uid int, do func(t *testing.T, file string, p *Plan)) {
+	host := pretendHost(arch, uid)
+	keeper, err := compileAt(&Spec{}, host, placement{}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := "keeper." + name + "." + arch + ".txt"
+	t.Run(file, func(t *testing.T) { do(t, file, keeper) })
+	user := &User{UID: keeper.resolved.ids.uid, GID: keeper.resolved.ids.gid}
+	joined, err := keeper.resolved.join(&Spec{Args: []string{"id"}, Env: []string{"PATH=/usr/bin", "TOKEN=" + secret}, Dir: "/tmp", User: user}, host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	joiner, err := checked(joined, compileJoin(joined))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = "joiner." + name + "." + arch + ".txt"
+	t.Run(file, func(t *testing.T) { do(t, file, joiner) })
+}
