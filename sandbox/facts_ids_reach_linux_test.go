@@ -86,7 +86,7 @@ func TestHostRootCannotBeMappedWithoutPrivilege(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p, err := plan.launch(t.Context(), []*os.File{nil, nil, nil}, nil); p != nil || !errors.As(err, &u) || !errors.Is(err, idmap.ErrNotSubordinate) {
+		if p, err := plan.launch(t.Context(), []*os.File{nil, nil, nil}, nil, nil); p != nil || !errors.As(err, &u) || !errors.Is(err, idmap.ErrNotSubordinate) {
 			t.Errorf("%s, at the start: %v", name, err)
 		}
 	}
