@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"sync"
 
@@ -89,7 +90,7 @@ func (v *view) Open(name string) (fs.File, error) {
 		if err != nil {
 			return err
 		}
-		f := &file{reader: reader{t: v.t, f: o}, v: v, file: o, info: i, name: name}
+		f := &file{reader: reader{ctx: v.t.ctx, left: &v.t.left, f: o}, v: v, file: o, info: i, name: name}
 		v.open[f] = true
 		opened = f
 		return nil
@@ -170,7 +171,7 @@ func (v *view) ReadDir(name string) ([]fs.DirEntry, error) {
 type file struct {
 	reader
 	v    *view
-	file io.Closer
+	file *os.File
 	info *info
 	name string
 }
@@ -187,7 +188,7 @@ func (f *file) Read(p []byte) (int, error) {
 
 // Seek is as of an io.Seeker. What is read again counts again.
 func (f *file) Seek(offset int64, whence int) (int64, error) {
-	at, err := f.f.Seek(offset, whence)
+	at, err := f.file.Seek(offset, whence)
 	if err != nil {
 		err = &fs.PathError{Op: "seek", Path: f.name, Err: cause(err)}
 	}

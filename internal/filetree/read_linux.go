@@ -90,7 +90,7 @@ func (t *Tree) Copy(w io.Writer) error {
 		return &PartError{Path: ".", Err: err}
 	}
 	defer f.Close()
-	r := &reader{t: t, f: f}
+	r := &reader{ctx: t.ctx, left: &t.left, f: f}
 	_, err = io.Copy(onlyWriter{w}, r)
 	if r.err != nil {
 		return &PartError{Path: ".", Err: r.err}
@@ -234,9 +234,10 @@ func (b *budget) take(n int) int {
 
 // reader reads a file within the budget.
 type reader struct {
-	t   *Tree
-	f   *os.File
-	err error // what reading failed with; nil at the end of the file
+	ctx  context.Context
+	left *budget
+	f    io.Reader
+	err  error // what reading failed with; nil at the end of the file
 }
 
 func (r *reader) Read(p []byte) (int, error) {
@@ -258,23 +259,23 @@ func cause(err error) error {
 }
 
 func (r *reader) read(p []byte) (int, error) {
-	if err := r.t.ctx.Err(); err != nil {
+	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
 	if len(p) == 0 {
 		return 0, nil
 	}
-	room := r.t.left.take(len(p))
+	room := r.left.take(len(p))
 	if room == 0 {
 		// Whether this is the end of the file or of the budget can only be told by reading.
 		var one [1]byte
 		n, err := r.f.Read(one[:])
 		if n > 0 {
-			return 0, r.t.left.exceeded()
+			return 0, r.left.exceeded()
 		}
 		return 0, err
 	}
 	n, err := r.f.Read(p[:room])
-	r.t.left.bytes.Add(int64(room - max(n, 0)))
+	r.left.bytes.Add(int64(room - max(n, 0)))
 	return n, err
 }

@@ -85,7 +85,7 @@ func (a *archive) add(name string, n *node) error {
 	if f == nil {
 		return nil
 	}
-	r := &reader{t: a.t, f: f}
+	r := &reader{ctx: a.t.ctx, left: &a.t.left, f: f}
 	copied, err := io.Copy(onlyWriter{a.w}, io.LimitReader(r, h.Size))
 	switch {
 	case r.err != nil:
