@@ -5,7 +5,10 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ringfence-go/ringfence/internal/plan"
 )
@@ -78,5 +81,44 @@ func TestInitThatIsNoChildIsNotTaken(t *testing.T) {
 	}
 	if err := s.p.Kill(); !errors.Is(err, ErrEnded) {
 		t.Errorf("Kill: %v, want ErrEnded", err)
+	}
+}
+
+// A stub that is killed when it has made PID 1, and has not told of it, leaves a child that nobody knows of.
+func TestInitOfAKilledStubIsReaped(t *testing.T) {
+	s, conn := following(t)
+	var err error
+	var r *os.File
+	if r, s.p.lifeline, err = os.Pipe(); err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	sleep := func(group int) *os.Process {
+		t.Helper()
+		cmd := exec.Command("sleep", "60")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: group}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd.Process
+	}
+	stub := sleep(0)
+	init, other := sleep(stub.Pid), sleep(0)
+	for _, p := range []*os.Process{stub, init} { // as cgroup.kill does
+		if err := p.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn.Close() // as their ends do
+	var died *DiedError
+	if err := s.see(stub); !errors.As(err, &died) || died.Status.Signal() != unix.SIGKILL {
+		t.Errorf("%v", err)
+	}
+	if pid, err := unix.Wait4(init.Pid, nil, unix.WNOHANG, nil); !errors.Is(err, unix.ECHILD) {
+		t.Errorf("PID 1 is still a child of this program: %d, %v", pid, err)
+	}
+	_ = other.Kill()
+	if _, err := other.Wait(); err != nil {
+		t.Errorf("another child: %v", err)
 	}
 }

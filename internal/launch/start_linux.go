@@ -138,6 +138,9 @@ func (s *start) see(stub *os.Process) error {
 		if err := s.follow(); !errors.Is(err, io.EOF) {
 			return err
 		}
+		if !s.p.knowsInit() {
+			waitForGroup(stub.Pid)
+		}
 		status, _ := state.Sys().(syscall.WaitStatus)
 		return &DiedError{unix.WaitStatus(status)}
 	}
