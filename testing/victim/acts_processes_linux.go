@@ -41,6 +41,7 @@ var processActs = map[string]act{
 	"setgroups":  func(arg string) (string, error) { return "", syscall.Setgroups([]int{number(arg)}) },
 	"burn":       burn,
 	"touch":      touch,
+	"huge":       huge,
 	"raise":      raise,
 	"exit":       func(arg string) (string, error) { os.Exit(number(arg)); return "", nil },
 	"processors": func(string) (string, error) { return strconv.Itoa(runtime.GOMAXPROCS(0)), nil },
@@ -186,6 +187,19 @@ func touch(arg string) (string, error) {
 		return "", err
 	}
 	for i := 0; i < size; i += 4096 {
+		b[i] = 1
+	}
+	return "", unix.Munmap(b)
+}
+
+// huge uses pages of 2 MiB: how many of them.
+func huge(arg string) (string, error) {
+	const page = 2 << 20
+	b, err := unix.Mmap(-1, 0, number(arg)*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_HUGETLB|unix.MAP_HUGE_2MB)
+	if err != nil {
+		return "", err
+	}
+	for i := 0; i < len(b); i += page {
 		b[i] = 1
 	}
 	return "", unix.Munmap(b)

@@ -34,8 +34,8 @@ type options struct {
 // What the machines have, by the names of package sandboxtest's requirements: a test that lacks one of
 // these fails instead of being skipped.
 var has = map[string][]string{
-	"minimal": {"user-namespaces", "clone3", "sh", "true"},
-	"systemd": {"user-namespaces", "clone3", "sh", "true", "unshare", "python3", "strace", "bwrap", "java"},
+	"minimal": {"user-namespaces", "clone3", "sh", "true", "hugetlb"},
+	"systemd": {"user-namespaces", "clone3", "sh", "true", "unshare", "python3", "strace", "time", "bwrap", "java"},
 }
 
 // slow is the factor by which emulation is slower than what it runs on, on a host with other work to do:

@@ -13,7 +13,7 @@ import (
 // and its bus, what tests of the ordinary suite use, and a Java that reads its cgroup's limits.
 var rootPackages = []string{
 	"systemd", "systemd-sysv", "dbus-user-session", "libpam-systemd", "uidmap", "util-linux", "iproute2",
-	"python3", "strace", "bubblewrap", "libcap2-bin", "openjdk-17-jre-headless",
+	"python3", "strace", "time", "bubblewrap", "libcap2-bin", "openjdk-17-jre-headless",
 }
 
 // rootSize is that of the disk; what is not used takes no place.

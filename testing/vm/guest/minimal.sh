@@ -18,6 +18,8 @@ printf '127.0.0.1 localhost\n' >/etc/hosts
 mkdir -p /home/user /root
 chown 1000:1000 /home/user
 
+echo 8 >/proc/sys/vm/nr_hugepages # 2 MiB each
+
 controllers=$(sed 's/[^ ][^ ]*/+&/g' /sys/fs/cgroup/cgroup.controllers)
 echo "$controllers" >/sys/fs/cgroup/cgroup.subtree_control
 mkdir /sys/fs/cgroup/vm
