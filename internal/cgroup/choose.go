@@ -280,5 +280,5 @@ func remedy(h host, p place, located error, attempts []Attempt) string {
 	case h.uid == 0 || slices.ContainsFunc(attempts, func(a Attempt) bool { return errors.Is(a.Err, ErrInnerProcesses) }):
 		return "" // what was in the way was said with its remedy
 	}
-	return fmt.Sprintf("have root give you one: mkdir %[1]s/NAME, chown it and its cgroup.procs, cgroup.threads and cgroup.subtree_control to user %[2]d, and start the program in a cgroup below it", p.mount, h.uid)
+	return fmt.Sprintf("have root give you one: mkdir -p %[1]s/NAME/caller, chown both and their cgroup.procs, cgroup.threads and cgroup.subtree_control to user %[2]d, and start the program in the latter", p.mount, h.uid)
 }

@@ -306,7 +306,7 @@ func TestRemedies(t *testing.T) {
 			func(err error) []Attempt {
 				return append(own(err), Attempt{UserManager, &Error{Op: "connect to systemd", Err: fs.ErrNotExist}})
 			}, "systemd-run --user --scope -p Delegate=yes"},
-		{"no systemd", tree{own: "/d", uid: 1000, lines: "/ has=memory\n/d has=memory procs=1000"}, own, "have root give you one: mkdir /sys/fs/cgroup/NAME"},
+		{"no systemd", tree{own: "/d", uid: 1000, lines: "/ has=memory\n/d has=memory procs=1000"}, own, "have root give you one: mkdir -p /sys/fs/cgroup/NAME/caller, chown both"},
 	} {
 		h := test.tree.host()
 		p, located := locate(h)
