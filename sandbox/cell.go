@@ -65,7 +65,7 @@ func cgroupError(op string, err error) error {
 }
 
 // started says that the set-up is over: what was there for it alone may be used no more. Whoever starts
-// one sandbox starts another: the cgroup of that is made while this one runs.
+// a second sandbox starts a third: the cgroup of that is made while this one runs.
 func (c *cell) started() error {
 	if c == nil {
 		return nil

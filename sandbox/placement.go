@@ -215,8 +215,8 @@ func (c *treeCache) drop(tree *cgroup.Tree) {
 
 // ReleaseCgroups gives back the subtrees in which this program has made cgroups, and a unit of systemd that
 // was made for it. Sandboxes that still run there are killed; the next one finds a subtree anew. A program
-// need not call it: all that is left when it ends is the empty cgroup that was made for a next sandbox, which
-// goes with its unit of systemd, or with the next start of a program in that subtree.
+// need not call it: all that is left when it ends is, if it ran more than one sandbox, an empty cgroup for a
+// next one, which goes with its unit of systemd, or with the next start of a program in that subtree.
 func ReleaseCgroups(ctx context.Context) error {
 	trees.mu.Lock()
 	found := trees.trees

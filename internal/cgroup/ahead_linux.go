@@ -14,13 +14,14 @@ import (
 // aheadPatience bounds the removal of a cgroup that was made in vain; nobody is in it.
 const aheadPatience = 2 * time.Second
 
-// Ahead makes the cgroup that the next New takes, beside what the caller does, if there is none yet. Those
-// limits are in force in it; New changes what differs. That it could not be made is for New to say. Close
-// removes it; that of a caller that ends without Close is removed at the next start of one.
+// Ahead makes the cgroup that the next New takes, beside what the caller does, if there is none yet and this
+// is not the first: a program may run one sandbox and end. Those limits are in force in it; New changes what
+// differs. That it could not be made is for New to say. Close removes it; that of a caller that ends without
+// Close is removed at the next start of one.
 func (t *Tree) Ahead(limits Limits) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed || t.spare != nil || t.ahead {
+	if t.closed || t.spare != nil || t.ahead || t.made < 2 {
 		return
 	}
 	t.ahead = true

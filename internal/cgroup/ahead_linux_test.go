@@ -27,8 +27,20 @@ func made(t testing.TB, tree *Tree) *Leaf {
 	}
 }
 
+// busyTree finds a tree in which cgroups were made before.
+func busyTree(t testing.TB, need ...Controller) *Tree {
+	t.Helper()
+	tree := findTree(t, need...)
+	for range 2 {
+		if err := newLeaf(t, tree, Limits{}).Remove(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return tree
+}
+
 func TestCgroupMadeAheadIsUsed(t *testing.T) {
-	tree := findTree(t, Memory, Pids)
+	tree := busyTree(t, Memory, Pids)
 	for range 2 {
 		tree.Ahead(Limits{PidsMax: 5, MemoryMax: 10 * mib})
 	}
@@ -60,7 +72,7 @@ func TestCgroupMadeAheadIsUsed(t *testing.T) {
 
 // Limits that cannot be are for New to say, and nothing is left of the try.
 func TestCgroupMadeAheadInVainIsRemoved(t *testing.T) {
-	tree := findTree(t, Pids)
+	tree := busyTree(t, Pids)
 	for _, l := range []Limits{{PidsMax: -1}, {CPUs: "999"}, {Hugetlb: []HugetlbLimit{{PageSize: 1 << 10}}}} {
 		tree.Ahead(l)
 		if spare := made(t, tree); spare != nil || len(leaves(t, tree)) > 0 {
@@ -75,6 +87,16 @@ func TestCgroupMadeAheadInVainIsRemoved(t *testing.T) {
 	tree.Ahead(Limits{PidsMax: 5}) // of a closed tree: none
 	if made(t, tree) != nil || len(leaves(t, tree)) > 0 {
 		t.Errorf("a closed tree has %q", leaves(t, tree))
+	}
+}
+
+// A program that runs one sandbox leaves nothing, whether or not it closes the tree.
+func TestCgroupIsNotMadeAheadForTheFirst(t *testing.T) {
+	tree := findTree(t, Pids)
+	leaf := newLeaf(t, tree, Limits{PidsMax: 5})
+	tree.Ahead(Limits{PidsMax: 5})
+	if spare := made(t, tree); spare != nil {
+		t.Errorf("%s was made beside the first, %s", spare.Path(), leaf.Path())
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // The cost of a cgroup, in its parts. "all" is what a run took with a cgroup of its own before the next one was
 // made ahead.
 func BenchmarkCgroup(b *testing.B) {
-	tree := findTree(b, Memory, Pids)
+	tree := busyTree(b, Memory, Pids)
 	limits := Limits{MemoryMax: 100 * mib, PidsMax: 100}
 	b.Run("clone", func(b *testing.B) {
 		leaf := newLeaf(b, tree, limits)

@@ -61,6 +61,7 @@ func (t *Tree) add(l *Leaf) error {
 		t.leaves = map[*Leaf]bool{}
 	}
 	t.leaves[l] = true
+	t.made++
 	return nil
 }
 

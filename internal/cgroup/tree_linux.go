@@ -32,6 +32,7 @@ type Tree struct {
 	have     []Controller
 	counters []counter // that the kernel has; nil is not known
 	leaves   map[*Leaf]bool
+	made     int   // by New
 	spare    *Leaf // for the next New; nil is none
 	ahead    bool  // one is being made
 	closed   bool
