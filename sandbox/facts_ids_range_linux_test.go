@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -252,5 +253,42 @@ func TestGroupsNeedASubordinateGroup(t *testing.T) {
 	}
 	if o := got.of("read:/proc/self/setgroups"); o.Detail != "deny\n" {
 		t.Error(o)
+	}
+}
+
+// Scripts write to /dev/stderr by its name: a pipe that belongs to the caller would refuse whoever is not.
+func TestPipesCanBeOpenedByNameInARange(t *testing.T) {
+	t.Parallel()
+	r := reserve(t, 10)
+	for name, user := range map[string]*User{"first": nil, "another": {UID: 5, GID: 6}} {
+		openPipesByName(t, name, withIDs(r, user))
+	}
+}
+
+func TestRootPipesCanBeOpenedByName(t *testing.T) { openPipesByName(t, "nobody", func(*Spec) {}) }
+
+func openPipesByName(t *testing.T, name string, change func(*Spec)) {
+	t.Helper()
+	spec := Spec{Args: []string{"sh", "-c", "cat </dev/stdin >/dev/stdout; echo err >/dev/stderr"}, Stdin: strings.NewReader("in")}
+	change(&spec)
+	var out, errs strings.Builder
+	spec.Stdout, spec.Stderr = &out, &errs
+	if result, err := Run(t.Context(), spec); err != nil || result.Err() != nil || out.String() != "in" || errs.String() != "err\n" {
+		t.Errorf("%s: %v, %v: %q, %q", name, result, err, out.String(), errs.String())
+	}
+	// The same for those of Cmd.
+	spec.Stdout = nil
+	c := Command(t.Context(), spec)
+	pipe, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.spec.Stdin = strings.NewReader("again")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	data, readErr := io.ReadAll(pipe)
+	if result, err := c.Wait(); err != nil || readErr != nil || result.Err() != nil || string(data) != "again" {
+		t.Errorf("%s: %v, %v: %q, %v", name, result, err, data, readErr)
 	}
 }

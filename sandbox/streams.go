@@ -68,6 +68,13 @@ func (s *streams) open(spec *Spec, exceeded func()) ([]*os.File, error) {
 			return nil, err
 		}
 	}
+	for _, pipe := range s.held {
+		// The command may be another user than the caller, to whom the pipe belongs, and open it again as
+		// /dev/stdout. Nobody gets at it whom the kernel does not let trace a process that has it (proc(5), fd).
+		if err := pipe.Chmod(0o666); err != nil {
+			return nil, err
+		}
+	}
 	return s.withExtra(spec, null, stdin, stdout, stderr), nil
 }
 
