@@ -4,13 +4,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path"
-	"strings"
 
 	"github.com/ringfence-go/ringfence/internal/filetree"
 )
 
-// Collect takes files out of a sandbox. Exactly one of File, Tar and FS is set.
+// Collect takes files out of a sandbox, by Spec.Collect or Sandbox.CopyOut. Exactly one of File, Tar and FS is set.
 //
 // Hostile code decides what is there, and nothing that it does leads out of the sandbox: no symbolic link is
 // followed, in Path neither, and only regular files and directories are read, from file systems that hold
@@ -55,13 +53,14 @@ const (
 // CollectError says what could not be taken out of a sandbox, or put into it, and why: fs.ErrNotExist,
 // fs.ErrPermission, ErrCollectLimit, ErrNotCollected, the error of a writer.
 type CollectError struct {
+	Op     string // "collect", "copy out" or "copy in"
 	Path   string // inside
 	Remedy string // what the user can do; "" if nothing is known
 	Err    error
 }
 
 func (e *CollectError) Error() string {
-	s := fmt.Sprintf("sandbox: collect %s: %v", brief(e.Path), e.Err)
+	s := fmt.Sprintf("sandbox: %s %s: %v", e.Op, brief(e.Path), e.Err)
 	if e.Remedy != "" {
 		s += " (" + e.Remedy + ")"
 	}
@@ -91,16 +90,7 @@ func validateCollects(f *faults, all []Collect) {
 }
 
 func validateCollect(f *faults, field string, c *Collect) {
-	if validatePath(f, field+".Path", c.Path) {
-		switch clean := path.Clean(c.Path); {
-		case !path.IsAbs(c.Path):
-			f.add(field+".Path", "%s is relative: it is a path inside the sandbox, which starts with /", brief(c.Path))
-		case hasDotDot(c.Path):
-			f.add(field+".Path", "%s holds %q", brief(c.Path), "..")
-		case clean == "/proc" || strings.HasPrefix(clean, "/proc/"):
-			f.add(field+".Path", "%s is /proc or below it, where the kernel makes files up", brief(c.Path))
-		}
-	}
+	validateInside(f, field+".Path", c.Path)
 	outputs := 0
 	for _, set := range []bool{c.File != nil, c.Tar != nil, c.FS != nil} {
 		if set {

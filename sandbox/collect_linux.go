@@ -7,6 +7,8 @@ import (
 	"os"
 	"path"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ringfence-go/ringfence/internal/filetree"
 )
 
@@ -31,7 +33,7 @@ func (c *Cmd) collect() error {
 	root := held[1] // the other one keeps its mounts
 	var errs []error
 	for i := range c.spec.Collect {
-		errs = append(errs, c.plan.resolved.copyOut(context.Background(), root, &c.spec.Collect[i]))
+		errs = append(errs, c.plan.resolved.copyOut(context.Background(), "collect", root, &c.spec.Collect[i]))
 	}
 	return errors.Join(errs...)
 }
@@ -47,7 +49,7 @@ func (r *resolved) firstHeld() int {
 // copyOut takes files out of the sandbox with this root.
 //
 // Preconditions: validateCollect found no fault in what.
-func (r *resolved) copyOut(ctx context.Context, root *os.File, what *Collect) error {
+func (r *resolved) copyOut(ctx context.Context, op string, root *os.File, what *Collect) error {
 	i := &r.ids
 	o := filetree.Options{
 		MaxBytes: what.MaxBytes, MaxFiles: what.MaxFiles, Symlinks: what.Symlinks, As: r.filesUser(),
@@ -61,7 +63,7 @@ func (r *resolved) copyOut(ctx context.Context, root *os.File, what *Collect) er
 	}
 	t, err := filetree.Open(ctx, int(root.Fd()), what.Path, o)
 	if err != nil {
-		return i.collectError(what.Path, err)
+		return i.collectError(op, what.Path, err)
 	}
 	defer t.Close()
 	switch {
@@ -72,10 +74,10 @@ func (r *resolved) copyOut(ctx context.Context, root *os.File, what *Collect) er
 	default:
 		if err = t.FS(what.FS); err != nil {
 			// What is in it may be of any file, of the host too.
-			return &CollectError{Path: path.Clean(what.Path), Err: err}
+			return &CollectError{Op: op, Path: path.Clean(what.Path), Err: err}
 		}
 	}
-	return i.collectError(what.Path, err)
+	return i.collectError(op, what.Path, err)
 }
 
 // idInside returns the function that turns an ID outside into the one inside; nobody's, if there is none, as
@@ -106,18 +108,18 @@ func (i *ids) single() bool {
 }
 
 // collectError returns errors of a tree as *CollectErrors, joined.
-func (i *ids) collectError(at string, err error) error {
+func (i *ids) collectError(op, at string, err error) error {
 	if err == nil {
 		return nil
 	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []error
 		for _, e := range joined.Unwrap() {
-			all = append(all, i.collectError(at, e))
+			all = append(all, i.collectError(op, at, e))
 		}
 		return errors.Join(all...)
 	}
-	e := &CollectError{Path: path.Clean(at), Err: err}
+	e := &CollectError{Op: op, Path: path.Clean(at), Err: err}
 	var where *filetree.PartError
 	if errors.As(err, &where) {
 		e.Path, e.Err = path.Join(e.Path, where.Path), where.Err
@@ -125,11 +127,15 @@ func (i *ids) collectError(at string, err error) error {
 	switch {
 	case errors.Is(err, filetree.ErrLimit):
 		e.Remedy = "raise MaxBytes or MaxFiles, if so much is expected"
+	case errors.Is(err, fs.ErrPermission) && op == "copy in":
+		e.Remedy = "choose a directory that the command's user may write"
 	case errors.Is(err, fs.ErrPermission) && !i.single():
 		e.Remedy = "it belongs to another ID of the sandbox than the caller's: let the command make it readable by all, chmod -R a+rX"
 	case errors.Is(err, fs.ErrPermission):
 		e.Remedy = "let the command make it readable, chmod -R u+rX"
-	case errors.Is(err, filetree.ErrKind):
+	case errors.Is(err, unix.EOVERFLOW):
+		e.Remedy = "map the caller's own IDs too, in UIDs and GIDs: nobody inside would own the file"
+	case errors.Is(err, filetree.ErrKind) && op != "copy in":
 		e.Remedy = "let the command leave regular files there"
 	}
 	return e

@@ -5,6 +5,7 @@ package sandbox
 import (
 	"context"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/ringfence-go/ringfence/seccomp"
@@ -116,6 +117,12 @@ func (*Sandbox) Stats() (*Stats, error) { return nil, unsupported() }
 
 // Update returns an error.
 func (*Sandbox) Update(Limits) error { return unsupported() }
+
+// CopyOut returns an error that matches errors.ErrUnsupported.
+func (*Sandbox) CopyOut(context.Context, Collect) error { return unsupported() }
+
+// CopyIn returns an error that matches errors.ErrUnsupported.
+func (*Sandbox) CopyIn(context.Context, string, fs.FS, CopyOptions) error { return unsupported() }
 
 // Done returns a closed channel.
 func (*Sandbox) Done() <-chan struct{} {

@@ -207,6 +207,21 @@ func TestPathsStayBelowTheRoot(t *testing.T) {
 	}
 }
 
+// A call that opens nothing must close nothing: with a NUL the wrapper of openat2 returns 0 and an error.
+func TestPathThatIsNoneClosesNothing(t *testing.T) {
+	b := newBox(t)
+	var before, after unix.Stat_t
+	if err := unix.Fstat(0, &before); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.open(t, "a\x00b", Options{}); !errors.Is(err, syscall.EINVAL) {
+		t.Error(err)
+	}
+	if err := unix.Fstat(0, &after); err != nil || after.Ino != before.Ino {
+		t.Errorf("standard input: %v", err)
+	}
+}
+
 func TestOnlyRegularFilesAreRead(t *testing.T) {
 	b := newBox(t)
 	if err := unix.Mkfifo(b.path("out/fifo"), 0o644); err != nil {

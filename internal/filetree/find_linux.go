@@ -31,17 +31,18 @@ func find(root int, path string) (node, error) {
 	if path == "" {
 		path = "."
 	}
-	n := node{fd: -1}
+	var fd int
 	err := again(func() (err error) {
-		n.fd, err = unix.Openat2(root, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: resolve})
+		fd, err = unix.Openat2(root, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: resolve})
 		return err
 	})
 	switch {
 	case errors.Is(err, unix.ELOOP):
-		return n, &caseOf{ErrKind, "there is a symbolic link on the way, which is not followed"}
+		return node{fd: -1}, &caseOf{ErrKind, "there is a symbolic link on the way, which is not followed"}
 	case err != nil:
-		return n, err
+		return node{fd: -1}, err // with a NUL in the path fd is 0, somebody else's
 	}
+	n := node{fd: fd}
 	if err := unix.Fstat(n.fd, &n.stat); err != nil {
 		n.close()
 		return n, err

@@ -103,7 +103,7 @@ type onlyWriter struct{ io.Writer }
 
 // at finds what name is below the top. It is not known to be usable.
 func (t *Tree) at(name string) (node, error) {
-	if err := t.ctx.Err(); err != nil {
+	if err := context.Cause(t.ctx); err != nil {
 		return node{fd: -1}, err
 	}
 	var n node
@@ -141,7 +141,7 @@ func (t *Tree) list(n *node) ([]string, error) {
 			return all, nil
 		}
 		if err == nil {
-			err = t.ctx.Err()
+			err = context.Cause(t.ctx)
 		}
 		if err != nil {
 			return nil, err
@@ -155,7 +155,7 @@ func (t *Tree) list(n *node) ([]string, error) {
 func (t *Tree) walk(dir *node, name string, p *problems, visit func(name string, n *node) error) error {
 	names, err := t.list(dir)
 	if err != nil {
-		return part(p, name, err)
+		return t.part(p, name, err)
 	}
 	for _, entry := range names {
 		if err := t.step(path.Join(name, entry), p, visit); err != nil {
@@ -182,7 +182,7 @@ func (t *Tree) step(name string, p *problems, visit func(name string, n *node) e
 		err = visit(name, &n)
 	}
 	if err != nil {
-		return part(p, name, err)
+		return t.part(p, name, err)
 	}
 	if n.isDir() {
 		return t.walk(&n, name, p, visit)
@@ -191,12 +191,12 @@ func (t *Tree) step(name string, p *problems, visit func(name string, n *node) e
 }
 
 // part returns an error that ends the walk, and notes one that concerns a part of the tree alone.
-func part(p *problems, name string, err error) error {
+func (t *Tree) part(p *problems, name string, err error) error {
 	var fatal *fatalError
 	if errors.As(err, &fatal) {
 		return fatal.error
 	}
-	ends := errors.Is(err, ErrLimit) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	ends := errors.Is(err, ErrLimit) || t.ctx.Err() != nil
 	err = &PartError{Path: name, Err: err}
 	if ends {
 		return err
@@ -259,7 +259,7 @@ func cause(err error) error {
 }
 
 func (r *reader) read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
+	if err := context.Cause(r.ctx); err != nil {
 		return 0, err
 	}
 	if len(p) == 0 {

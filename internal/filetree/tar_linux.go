@@ -24,7 +24,7 @@ func (t *Tree) Tar(w io.Writer) error {
 		err = a.add(".", &t.top)
 	}
 	if err != nil && !t.top.isDir() {
-		err = part(&p, ".", err)
+		err = t.part(&p, ".", err)
 	}
 	// Within a file this fails, since bytes are missing, and leaves the archive without its end.
 	if closeErr := a.w.Close(); err == nil {

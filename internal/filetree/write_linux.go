@@ -28,8 +28,8 @@ type Input struct {
 }
 
 // Write makes the directories and files of src in the directory dst below root, which is made, with those
-// above it, if it is not there. Modes are those of src, without setuid, setgid and sticky bits. The first
-// error ends it, and what was made until then stays.
+// above it, if it is not there. Modes are those of src, without setuid, setgid and sticky bits; the owner of
+// a directory may do everything in it. The first error ends it, and what was made until then stays.
 func Write(ctx context.Context, root int, dst string, src fs.FS, in Input) error {
 	user, err := act(in.As)
 	if err != nil {
@@ -121,7 +121,7 @@ func (w *writer) fill(dir *node, name string) error {
 
 // add makes one entry. The errors of the source come as they are.
 func (w *writer) add(dir *node, name string, entry fs.DirEntry) error {
-	err := w.ctx.Err()
+	err := context.Cause(w.ctx)
 	if base := entry.Name(); err == nil && (!fs.ValidPath(base) || base == "." || strings.Contains(base, "/")) {
 		err = fs.ErrInvalid
 	}
@@ -161,11 +161,12 @@ func (w *writer) addDir(dir *node, name string, entry fs.DirEntry) error {
 	if err := w.fill(&n, name); err != nil || !made {
 		return err
 	}
-	// Its mode may forbid to write there: it comes last.
+	// An embed.FS says that its directories may not be written, of which nobody could get rid inside.
+	const owner = 0o700
 	w.user.do(func() {
 		var f *os.File
 		if f, err = n.open(); err == nil {
-			err = unix.Fchmod(int(f.Fd()), uint32(info.Mode().Perm()))
+			err = unix.Fchmod(int(f.Fd()), uint32(info.Mode().Perm()|owner))
 			f.Close()
 		}
 	})
@@ -229,7 +230,7 @@ func (w *writer) addFile(dir *node, name string) error {
 		err = closeErr
 	}
 	switch {
-	case r.err != nil && !errors.Is(r.err, ErrLimit) && w.ctx.Err() == nil:
+	case r.err != nil && !errors.Is(r.err, ErrLimit) && context.Cause(w.ctx) == nil:
 		return fmt.Errorf("read the source: %w", r.err)
 	case err != nil:
 		return &PartError{Path: name, Err: cause(err)}

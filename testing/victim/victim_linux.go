@@ -21,7 +21,7 @@ type act func(arg string) (string, error)
 var acts = map[string]act{}
 
 func init() {
-	for _, group := range []map[string]act{fileActs, processActs, kernelActs, channelActs, stalkActs} {
+	for _, group := range []map[string]act{fileActs, processActs, kernelActs, channelActs, stalkActs, swapActs} {
 		maps.Copy(acts, group)
 	}
 }
