@@ -2,8 +2,10 @@ package sandbox_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"os"
 	"strings"
@@ -12,6 +14,30 @@ import (
 	"github.com/ringfence-go/ringfence/sandbox"
 	"github.com/ringfence-go/ringfence/seccomp"
 )
+
+// What the command leaves is taken out as an fs.FS; a link that it made leads nowhere.
+func ExampleCollect() {
+	spec := sandbox.Spec{
+		Args: []string{"sh", "-c", "mkdir /tmp/out; echo 42 >/tmp/out/answer; ln -s /etc/passwd /tmp/out/trap"},
+		Collect: []sandbox.Collect{{Path: "/tmp/out", FS: func(out fs.FS) error {
+			entries, err := fs.ReadDir(out, ".")
+			if err != nil {
+				return err
+			}
+			for _, e := range entries {
+				data, err := fs.ReadFile(out, e.Name())
+				fmt.Printf("%s: %q, %v\n", e.Name(), data, errors.Is(err, sandbox.ErrNotCollected))
+			}
+			return nil
+		}}},
+	}
+	result, err := sandbox.Run(context.Background(), spec)
+	fmt.Println(result, err)
+	// Output:
+	// answer: "42\n", false
+	// trap: "", true
+	// exit status 0 <nil>
+}
 
 // The Result of a Forbidden run names the call.
 func ExampleResult_syscall() {

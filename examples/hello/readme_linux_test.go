@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/ringfence-go/ringfence/sandbox"
@@ -61,6 +62,29 @@ func Example_collect() {
 	// Output:
 	// exit status 0, the answer is 42
 	// sandbox: collect "/tmp/out/trap": a symbolic link, which is not followed (let the command leave regular files there)
+}
+
+func Example_copy() {
+	ctx := context.Background()
+	err := func() error {
+		box, err := sandbox.New(ctx, sandbox.Spec{})
+		if err != nil {
+			return err
+		}
+		defer box.Close()
+		source := fstest.MapFS{"add": {Data: []byte("echo $((40 + 2)) >/tmp/answer\n")}} // or os.DirFS, embed.FS
+		if err := box.CopyIn(ctx, "/tmp/src", source, sandbox.CopyOptions{}); err != nil {
+			return err
+		}
+		if _, err := box.Run(ctx, sandbox.Spec{Args: []string{"sh", "/tmp/src/add"}}); err != nil {
+			return err
+		}
+		return box.CopyOut(ctx, sandbox.Collect{Path: "/tmp/answer", File: os.Stdout}) // 42
+	}()
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Output: 42
 }
 
 func Example_limits() {
