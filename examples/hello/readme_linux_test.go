@@ -72,7 +72,7 @@ func Example_copy() {
 			return err
 		}
 		defer box.Close()
-		source := fstest.MapFS{"add": {Data: []byte("echo $((40 + 2)) >/tmp/answer\n")}} // or os.DirFS, embed.FS
+		source := fstest.MapFS{"add": {Data: []byte("echo $((40 + 2)) >/tmp/answer\n"), Mode: 0o644}} // or os.DirFS, embed.FS
 		if err := box.CopyIn(ctx, "/tmp/src", source, sandbox.CopyOptions{}); err != nil {
 			return err
 		}
