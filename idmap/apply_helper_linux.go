@@ -107,7 +107,7 @@ func (h helper) run(ctx context.Context, pid int, f files) error {
 	if h.file == fileGIDMap {
 		ranges = s.gids
 	}
-	failed.Err, failed.Remedy = explainHelper(h.facts(path), text, s, ranges)
+	failed.Remedy, failed.Err = explainHelper(h.facts(path), text, s, ranges)
 	return failed
 }
 

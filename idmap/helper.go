@@ -57,7 +57,7 @@ func (h helperFacts) powerless() (why, remedy string) {
 
 // explainHelper says why a helper failed: from what it wrote to its standard error, as shadow has it in
 // src/newuidmap.c, from what it depends on, and from the ranges of s that are of its kind.
-func explainHelper(h helperFacts, stderr string, s subordinates, ranges []Subrange) (cause error, remedy string) {
+func explainHelper(h helperFacts, stderr string, s subordinates, ranges []Subrange) (remedy string, cause error) {
 	text := strings.TrimSpace(stderr)
 	if _, rest, ok := strings.Cut(text, ": "); ok {
 		text = rest // without the name of the program
@@ -66,17 +66,17 @@ func explainHelper(h helperFacts, stderr string, s subordinates, ranges []Subran
 	case strings.Contains(text, "not allowed"):
 		// It compares before it needs any privilege.
 		if len(ranges) == 0 {
-			return fmt.Errorf("%w: %s", ErrNoSubordinate, text), addRemedy(s.who, 0, s.all)
+			return addRemedy(s.who, 0, s.all), fmt.Errorf("%w: %s", ErrNoSubordinate, text)
 		}
-		return fmt.Errorf("%w: %s", ErrNotSubordinate, text), "map the caller's own ID, with size 1, and its subordinate IDs: " + list(ranges)
+		return "map the caller's own ID, with size 1, and its subordinate IDs: " + list(ranges), fmt.Errorf("%w: %s", ErrNotSubordinate, text)
 	case strings.Contains(text, "determine your user name"), strings.Contains(text, "determine the user name"):
-		return fmt.Errorf("%w: %s", ErrNoSubordinate, text), fmt.Sprintf("user %d needs an entry in /etc/passwd", s.who.id)
+		return fmt.Sprintf("user %d needs an entry in /etc/passwd", s.who.id), fmt.Errorf("%w: %s", ErrNoSubordinate, text)
 	case why != "":
-		return fmt.Errorf("%w: %s: %s", ErrNoPrivilege, why, text), remedy
+		return remedy, fmt.Errorf("%w: %s: %s", ErrNoPrivilege, why, text)
 	case strings.Contains(text, "owned by a different user"):
-		return errors.New(text), "the caller's group must be the one of its entry in /etc/passwd"
+		return "the caller's group must be the one of its entry in /etc/passwd", errors.New(text)
 	}
-	return errors.New(text), ""
+	return "", errors.New(text)
 }
 
 // list returns ranges as usermod(8) takes them.

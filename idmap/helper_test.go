@@ -42,7 +42,7 @@ func TestHelperErrorsAreExplained(t *testing.T) {
 			nil, "different user", "group must be the one of its entry"},
 		"something else": {good, "newuidmap: open of uid_map failed: No such file or directory\n", ann, ranges, nil, "open of uid_map failed", ""},
 	} {
-		err, remedy := explainHelper(test.facts, test.stderr, subordinates{who: test.who}, test.ranges)
+		remedy, err := explainHelper(test.facts, test.stderr, subordinates{who: test.who}, test.ranges)
 		if test.cause != nil && !errors.Is(err, test.cause) || !strings.Contains(err.Error(), test.text) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: error %q", name, err)
 		}

@@ -41,7 +41,7 @@ func TestBadLinesAreReported(t *testing.T) {
 }
 
 func collect(err error, lines *[]*LineError) {
-	switch e := err.(type) {
+	switch e := any(err).(type) { // what it is, not what it wraps
 	case *LineError:
 		*lines = append(*lines, e)
 	case interface{ Unwrap() error }:
