@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/ringfence-go/ringfence/idmap"
 	"github.com/ringfence-go/ringfence/seccomp"
 	"github.com/ringfence-go/ringfence/testing/sandboxtest"
+	"github.com/ringfence-go/ringfence/testing/victim"
 )
 
 // Facts about what a Spec asks for beside a range of IDs: the caller, which is nobody there, does its part.
@@ -149,5 +151,50 @@ func TestRootTakesRangesOfRoots(t *testing.T) {
 	}
 	if names, err := os.ReadDir(filepath.Join(dir, "ringfence")); err != nil || len(names) != 1 {
 		t.Errorf("%v, %v: what is left but the lock", names, err)
+	}
+}
+
+func TestCommandsOfALivingSandboxShareItsRange(t *testing.T) {
+	t.Parallel()
+	r := reserve(t, 100)
+	spec := victimSpec(t)
+	spec.Args = nil
+	withIDs(r, nil)(&spec)
+	s, err := New(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, test := range []struct {
+		user *User
+		want string
+	}{
+		{nil, "uid 0 0 0 gid 0 0 0 groups []"},
+		{&User{UID: 5, GID: 6, Groups: []int{7, 8}}, "uid 5 5 5 gid 6 6 6 groups [7 8]"},
+		{&User{UID: 99, GID: 99}, "uid 99 99 99 gid 99 99 99 groups []"},
+	} {
+		acts := []string{"ids", uidMap, "attach:1", "read:/proc/1/environ", "create:/tmp/" + test.want[4:6]}
+		var out bytes.Buffer
+		result, err := s.Run(t.Context(), Spec{Args: append([]string{victim.Path}, acts...), User: test.user, Stdout: &out})
+		if err != nil || result.Err() != nil {
+			t.Fatal(result, err)
+		}
+		got := told(t, out.Bytes())
+		if o := got.of("ids"); o.Detail != test.want {
+			t.Errorf("%v, want %s", o, test.want)
+		}
+		if f := strings.Fields(got.of(uidMap).Detail); len(f) != 3 || f[1] != fmt.Sprint(r.UIDs[0].HostID) {
+			t.Errorf("uid_map %q", f)
+		}
+		got.want("attach:1", "EPERM")
+		got.want("read:/proc/1/environ", "EACCES", "EPERM")
+		got.want(acts[4], "ok")
+	}
+	if _, err := s.Run(t.Context(), Spec{Args: []string{"true"}, User: &User{UID: 100}}); err == nil || !strings.Contains(err.Error(), "User.UID") {
+		t.Errorf("a user beyond the range: %v", err)
 	}
 }
