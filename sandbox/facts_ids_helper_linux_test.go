@@ -5,11 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -215,5 +219,58 @@ func TestRootCallersGroupsAreDroppedInARange(t *testing.T) {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
+	}
+}
+
+// Then nobody is told how a helper has ended; what it has written is to be seen.
+func TestCallerThatIgnoresItsChildrenHasRanges(t *testing.T) {
+	r := reserve(t, 10)
+	spec := script("exit 3")
+	withIDs(r, nil)(&spec)
+	ignore(t, syscall.SIGCHLD)
+	for range 5 {
+		if result, err := Run(t.Context(), spec); err != nil || result.ExitCode != 3 {
+			t.Errorf("%v, %v, want exit code 3", result, err)
+		}
+	}
+	badHelper(t, "echo 'newuidmap: write to uid_map failed: Operation not permitted' >&2; exit 1")
+	if result, err := Run(t.Context(), spec); result != nil || !errors.Is(err, idmap.ErrNoPrivilege) {
+		t.Errorf("%v, %v", result, err)
+	}
+}
+
+// Starts that are canceled at any moment, also while a helper runs.
+func TestManyRangesLeaveNothing(t *testing.T) {
+	reserve(t, 1)
+	before := holds()
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for i := range times("RINGFENCE_SOAK", 100) / 4 {
+				r, err := idmap.Auto(10)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.IntN(20_000)+50_000*(i%2))*time.Microsecond)
+				spec := script("sleep 1000 & exit 0")
+				withIDs(r, &User{UID: i % 10})(&spec)
+				if result, err := Run(ctx, spec); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%v, %v", result, err)
+				}
+				cancel()
+				if err := r.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	after := holds()
+	for deadline := time.Now().Add(2 * time.Second); after != before && time.Now().Before(deadline); after = holds() {
+		runtime.Gosched()
+	}
+	if after.fds > before.fds || after.children > before.children || after.mounts != before.mounts || after.goroutines > before.goroutines {
+		t.Errorf("%+v, before %+v", after, before)
 	}
 }

@@ -74,7 +74,7 @@ type Spec struct {
 	// A caller that is not root may map its own ID, alone or with others, and its subordinate IDs, of which
 	// idmap.Auto reserves some for one sandbox. For any but its own ID alone newuidmap(1) and newgidmap(1)
 	// write the maps; where they cannot, it is an *UnsupportedError of the feature IDMap with the cause and
-	// the remedy.
+	// the remedy. Without its own ID the caller's files are nobody's inside: Mounts show what others may see.
 	UIDs, GIDs idmap.Map
 
 	// User is whom the command runs as, by IDs inside; nil is the first ID of UIDs and of GIDs.
