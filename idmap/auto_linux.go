@@ -72,10 +72,20 @@ func auto(n, uid int, f files, places []place) (*Reservation, error) {
 		failed.Err = err
 		return nil, failed
 	}
-	s.uids, s.gids = union(s.uids), union(s.gids)
+	set := min(count(union(s.uids)), count(union(s.gids)))
+	if s.uids, err = existing(s.uids, f.uidMap); err == nil {
+		s.gids, err = existing(s.gids, f.gidMap)
+	}
+	if err != nil {
+		failed.Err = err
+		return nil, failed
+	}
 	if least := min(count(s.uids), count(s.gids)); least < int64(n) {
 		failed.Err = fmt.Errorf("%w: %s has %d user IDs and %d group IDs", ErrNoSubordinate, s.who, count(s.uids), count(s.gids))
 		failed.Remedy = addRemedy(s.who, n, s.all)
+		if set >= int64(n) {
+			failed.Remedy = "more are set aside than the caller's user namespace has, by /proc/self/uid_map and gid_map: start its container with more IDs"
+		}
 		return nil, failed
 	}
 	d, err := openLocks(places, uid)

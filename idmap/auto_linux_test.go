@@ -20,7 +20,7 @@ import (
 func someone(t *testing.T, subuid, subgid string) (files, []place) {
 	t.Helper()
 	dir := t.TempDir()
-	f := files{filepath.Join(dir, "passwd"), filepath.Join(dir, "subuid"), filepath.Join(dir, "subgid")}
+	f := files{passwd: filepath.Join(dir, "passwd"), subuid: filepath.Join(dir, "subuid"), subgid: filepath.Join(dir, "subgid")}
 	for name, text := range map[string]string{
 		f.passwd: fmt.Sprintf("ann:x:%d:1000::/:/bin/sh\n", os.Geteuid()), f.subuid: subuid, f.subgid: subgid,
 	} {
@@ -140,6 +140,33 @@ func TestTooFewSubordinateIDs(t *testing.T) {
 	}
 }
 
+// In a container, files may set IDs aside that its user namespace does not have.
+func TestIDsThatTheCallersNamespaceLacksAreNotTaken(t *testing.T) {
+	f, places := someone(t, "ann:100000:65536\n", "ann:100000:65536\n")
+	f.uidMap, f.gidMap = filepath.Join(places[0].base, "uid_map"), filepath.Join(places[0].base, "gid_map")
+	for name, text := range map[string]string{
+		f.uidMap: "         0       1000          1\n         1     100000     110000\n", // up to 110000
+		f.gidMap: "100005 500000 20\n100025 900000 100000\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := take(t, 1000, f, places)
+	if want := (Map{{0, 100005, 1000}}); r.UIDs[0].HostID != 100000 || !r.GIDs.Equal(want) {
+		t.Errorf("%v, %v, want groups %v", r.UIDs, r.GIDs, want)
+	}
+	_, err := auto(10002, os.Geteuid(), f, places)
+	var failed *AutoError
+	if !errors.As(err, &failed) || !errors.Is(err, ErrNoSubordinate) || !strings.Contains(err.Error(), "10001 user IDs") || !strings.Contains(failed.Remedy, "/proc/self/uid_map") {
+		t.Errorf("%v", err)
+	}
+	f.uidMap = "/nonexistent"
+	if _, err := auto(1, os.Geteuid(), f, places); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestDirectoryOfLocksIsPrivate(t *testing.T) {
 	f, places := someone(t, "ann:1000:30\n", "ann:1000:30\n")
 	dir := filepath.Join(places[0].base, places[0].name)
@@ -255,7 +282,7 @@ func TestInnerHold(t *testing.T) {
 	if dir == "" {
 		return
 	}
-	f := files{filepath.Join(dir, "passwd"), filepath.Join(dir, "subuid"), filepath.Join(dir, "subgid")}
+	f := files{passwd: filepath.Join(dir, "passwd"), subuid: filepath.Join(dir, "subuid"), subgid: filepath.Join(dir, "subgid")}
 	r, err := auto(10, os.Geteuid(), f, []place{{dir, "ringfence", true}})
 	if err != nil {
 		t.Fatal(err)

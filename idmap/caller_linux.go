@@ -2,8 +2,10 @@ package idmap
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/moby/sys/user"
 )
@@ -18,10 +20,13 @@ func OfCaller() (uids, gids []Subrange, err error) {
 	return s.uids, s.gids, err
 }
 
-// files are where users and their subordinate IDs are written down.
-type files struct{ passwd, subuid, subgid string }
+// files are where users and their subordinate IDs are written down, and which IDs there are in the caller's
+// user namespace; "" is all.
+type files struct{ passwd, subuid, subgid, uidMap, gidMap string }
 
-func etc() files { return files{"/etc/passwd", "/etc/subuid", "/etc/subgid"} }
+func etc() files {
+	return files{"/etc/passwd", "/etc/subuid", "/etc/subgid", "/proc/self/uid_map", "/proc/self/gid_map"}
+}
 
 func (f files) read(id int) (subordinates, error) {
 	s := subordinates{who: account{id: id}}
@@ -53,4 +58,27 @@ func (s *subordinates) readFile(name string) ([]Subrange, error) {
 		s.all = append(s.all, Subrange{int(e.SubID), int(e.Count)})
 	}
 	return ranges, err
+}
+
+// existing returns those of ranges that exist in the user namespace with this map (uid_map(5)): in a
+// container it may be fewer.
+func existing(ranges []Subrange, file string) ([]Subrange, error) {
+	if file == "" {
+		return union(ranges), nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var there []Subrange
+	for line := range strings.Lines(string(text)) {
+		var inside, outside, size int64
+		if _, err := fmt.Sscan(line, &inside, &outside, &size); err != nil {
+			return nil, &os.PathError{Op: "read", Path: file, Err: err}
+		}
+		if inside <= maxID && size > 0 {
+			there = append(there, Subrange{int(inside), int(min(size, maxID-inside+1))})
+		}
+	}
+	return without(ranges, without(ranges, there)), nil
 }

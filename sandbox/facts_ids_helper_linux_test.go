@@ -120,6 +120,22 @@ func TestNothingSetAsideIsToldBeforeAnythingStarts(t *testing.T) {
 	}
 }
 
+func TestIDsThatTheCallersNamespaceLacksAreTold(t *testing.T) {
+	t.Parallel()
+	spec := Spec{Args: []string{"true"}, UIDs: idmap.Map{{ContainerID: 0, HostID: 100000, Size: 10}}, GIDs: idmap.Map{{ContainerID: 0, HostID: 100000, Size: 10}}}
+	for _, uid := range []int{0, 1000} {
+		for ranges, there := range map[string]bool{"0 0 4294967295": true, "0 0 65536": false, "0 0 65536\n65536 700000 34465": false, "0 0 65536\n100000 700000 10": true} {
+			host := pretendHost("amd64", uid)
+			host.facts.Caller.GIDRanges = ranges + "\n"
+			_, err := Compile(spec, host)
+			var u *UnsupportedError
+			if there && err != nil || !there && (!errors.As(err, &u) || u.Feature != IDMap || !strings.Contains(u.Needs, "GIDs[0]") || !strings.Contains(u.Remedy, "gid_map")) {
+				t.Errorf("user %d, %q: %v", uid, ranges, err)
+			}
+		}
+	}
+}
+
 // callRange starts a sandbox with a range of IDs, tells of it and waits.
 func callRange() error {
 	r, err := idmap.Auto(100)

@@ -79,7 +79,29 @@ func resolveIDs(spec *Spec, host *Host, uids, gids idmap.Map) (ids, error) {
 	if err := i.check(host.facts.Caller); err != nil {
 		return ids{}, err
 	}
-	return i, nil
+	c := host.facts.Caller
+	return i, errors.Join(exists("UIDs", "uid_map", i.uids, c.UIDRanges), exists("GIDs", "gid_map", i.gids, c.GIDRanges))
+}
+
+// exists reports host IDs that the caller's user namespace, whose map ranges is, does not have: nobody there
+// can map them (user_namespaces(7)).
+func exists(field, file string, m idmap.Map, ranges string) error {
+	var there []idmap.Subrange
+	for line := range strings.Lines(ranges) {
+		var r idmap.Subrange
+		var outside int64
+		if _, err := fmt.Sscan(line, &r.HostID, &outside, &r.Size); err == nil {
+			there = append(there, r)
+		}
+	}
+	var faults []error
+	for j, r := range m {
+		if !within(r, there) {
+			faults = append(faults, &UnsupportedError{Feature: IDMap, Needs: fmt.Sprintf("%d host IDs from %d on (%s[%d]) in the caller's user namespace", r.Size, r.HostID, field, j),
+				Remedy: "/proc/self/" + file + " lists those that there are; start its container with more"})
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // resolveWriter decides who writes the maps, and what follows for groups.
@@ -102,13 +124,13 @@ func (i *ids) resolveWriter(host *Host) error {
 	i.byCaller, i.helped = true, true
 	// newgidmap denies setgroups unless the administrator has set aside one of the groups: somebody might
 	// leave a group that a file is closed to (user_namespaces(7)).
-	i.keepsGroups = !c.Setgroups || !slices.ContainsFunc(i.gids, func(r idmap.Range) bool { return isSubordinate(r, subGIDs) })
+	i.keepsGroups = !c.Setgroups || !slices.ContainsFunc(i.gids, func(r idmap.Range) bool { return within(r, subGIDs) })
 	return err
 }
 
 func isOwn(r idmap.Range, id int) bool { return r.HostID == id && r.Size == 1 }
 
-func isSubordinate(r idmap.Range, ranges []idmap.Subrange) bool {
+func within(r idmap.Range, ranges []idmap.Subrange) bool {
 	return idmap.Covers(ranges, idmap.Subrange{HostID: r.HostID, Size: r.Size})
 }
 
@@ -116,7 +138,7 @@ func isSubordinate(r idmap.Range, ranges []idmap.Subrange) bool {
 func mayMap(field string, m idmap.Map, own int, ranges []idmap.Subrange) error {
 	var faults []error
 	for j, r := range m {
-		if isOwn(r, own) || isSubordinate(r, ranges) {
+		if isOwn(r, own) || within(r, ranges) {
 			continue
 		}
 		e := &UnsupportedError{Feature: IDMap, Err: idmap.ErrNotSubordinate,
