@@ -28,7 +28,7 @@ func archived(t testing.TB, archive io.Reader) map[string]string {
 	all := map[string]string{}
 	for r := tar.NewReader(archive); ; {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return all
 		}
 		if err != nil {
@@ -172,9 +172,9 @@ func TestWhatCannotBeCollectedIsAnErrorBesideTheResult(t *testing.T) {
 	var all []*CollectError
 	var walk func(error)
 	walk = func(err error) {
-		if e, ok := err.(*CollectError); ok {
+		if e, ok := any(err).(*CollectError); ok { // what it is, not what it wraps
 			all = append(all, e)
-		} else if j, ok := err.(interface{ Unwrap() []error }); ok {
+		} else if j, ok := any(err).(interface{ Unwrap() []error }); ok {
 			for _, e := range j.Unwrap() {
 				walk(e)
 			}

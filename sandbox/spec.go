@@ -101,7 +101,8 @@ type Spec struct {
 	Supervisor Supervisor
 
 	// Collect is what is taken out of the sandbox when the command and everything else in it has ended, be it
-	// by a limit. What cannot be had is an error beside the Result (*CollectError, joined); the rest is taken.
+	// by a limit or the context, whose end does not cut it short: MaxBytes and MaxFiles bound it. What cannot be
+	// had is an error beside the Result (*CollectError, joined); the rest is taken.
 	Collect []Collect
 
 	// Limits bounds what the command uses; zero is no limit but the small ones of the base system.

@@ -191,7 +191,7 @@ func (n *node) info(name string) *info {
 	default:
 		i.mode |= fs.ModeIrregular
 	}
-	if seconds := n.stat.Mtim.Sec; seconds >= 0 && seconds <= latest {
+	if seconds := int64(n.stat.Mtim.Sec); seconds >= 0 && seconds <= latest {
 		i.time = time.Unix(n.stat.Mtim.Unix())
 	} else {
 		i.time = time.Unix(min(max(seconds, 0), latest), 0)

@@ -180,7 +180,7 @@ func (f *file) Stat() (fs.FileInfo, error) { return f.info, nil }
 
 func (f *file) Read(p []byte) (int, error) {
 	n, err := f.reader.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = &fs.PathError{Op: "read", Path: f.name, Err: err}
 	}
 	return n, err

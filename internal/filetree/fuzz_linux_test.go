@@ -3,6 +3,7 @@ package filetree
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -103,7 +104,7 @@ func FuzzArchive(f *testing.F) {
 		found := false
 		for r := tar.NewReader(&out); ; {
 			h, err := r.Next()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {

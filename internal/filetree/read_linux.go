@@ -136,7 +136,7 @@ func (t *Tree) list(n *node) ([]string, error) {
 			}
 		}
 		all = append(all, names...)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			slices.Sort(all)
 			return all, nil
 		}
@@ -242,7 +242,7 @@ type reader struct {
 
 func (r *reader) Read(p []byte) (int, error) {
 	n, err := r.read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = cause(err)
 		r.err = err
 	}

@@ -24,7 +24,7 @@ func names(t *testing.T, archive io.Reader) string {
 	r := tar.NewReader(archive)
 	for {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return strings.Join(all, " ")
 		}
 		if err != nil {

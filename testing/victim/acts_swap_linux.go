@@ -20,10 +20,10 @@ func swapFiles(arg string) (string, error) {
 	if err := os.MkdirAll(below, 0o777); err != nil {
 		return "", err
 	}
-	put := func(name string, make func(temporary string) error) {
+	put := func(name string, create func(temporary string) error) {
 		temporary := name + ".new"
 		os.Remove(temporary)
-		if make(temporary) == nil {
+		if create(temporary) == nil {
 			_ = os.Rename(temporary, name) // what does not work is not worth more
 		}
 	}
