@@ -30,7 +30,9 @@ type Cmd struct {
 	cell    *cell           // nil: it has no cgroup of its own
 	keeps   bool            // it is no command, but what keeps a Sandbox
 	in      *Sandbox        // where it runs; nil is a sandbox of its own
+	pool    *Pool           // where its sandbox comes from; nil is none
 	settle  func()          // what comes before the end of its cgroup; nil is nothing
+	release func()          // what comes after the end; nil is nothing
 
 	life context.Context    // until nothing runs any more
 	dead context.CancelFunc // ends life
@@ -89,7 +91,7 @@ func (c *Cmd) start() error {
 		return &OpError{Index: -1, Op: "open the streams", Err: err}
 	}
 	err = c.launch(files)
-	if c.plan != nil && c.plan.again(err) {
+	if c.pool == nil && c.plan != nil && c.plan.again(err) {
 		err = c.launch(files) // nothing has run
 	}
 	if err != nil {
@@ -108,10 +110,19 @@ func (c *Cmd) validate() error {
 	switch {
 	case c.in != nil:
 		return c.in.complete(&c.spec)
+	case c.pool != nil:
+		return c.pool.complete(&c.spec)
 	case c.keeps:
 		return validateKeeper(&c.spec)
 	}
 	return validate(&c.spec)
+}
+
+func (c *Cmd) mode() resolveMode {
+	if c.keeps {
+		return resolveLiving
+	}
+	return resolveRunning
 }
 
 // launch makes the plan and the cgroup, and starts the command in it.
@@ -119,11 +130,14 @@ func (c *Cmd) launch(files []*os.File) error {
 	if c.in != nil {
 		return c.in.launch(c, files)
 	}
+	if c.pool != nil {
+		return c.pool.launch(c, files)
+	}
 	where, err := place(c.ctx, &c.spec)
 	if err != nil {
 		return err
 	}
-	if c.plan, err = compileAt(&c.spec, nil, where, c.keeps); err != nil {
+	if c.plan, err = compileAt(&c.spec, nil, where, c.mode()); err != nil {
 		return err
 	}
 	if c.cell, err = c.plan.newCell(c.ctx); err != nil {
@@ -154,6 +168,9 @@ func (c *Cmd) wait() (*Result, error) {
 		return nil, errors.New("sandbox: Wait was called before")
 	}
 	c.waited = true
+	if c.release != nil {
+		defer c.release()
+	}
 	exit, err := c.process.Wait()
 	cause, oom := Ending(0), cgroup.OOM(0)
 	if c.in != nil {

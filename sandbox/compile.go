@@ -65,6 +65,7 @@ func compileJoin(r *resolved) *plan.Program {
 func (c *compilation) compileCommand(b *plan.Builder) {
 	c.compileSession(b)
 	c.compileLimits(b)
+	c.compileReady(b)
 	c.compileDir(b)
 	c.compileUser(b)
 	c.compileOrphan(b)
@@ -95,6 +96,9 @@ type compilation struct {
 	listener int            // descriptor of the command's filter, if it has one
 	held     []int          // descriptors for the caller: namespaces and the root
 	entries  []int          // descriptors of the namespaces that a joiner enters
+	inbox    int            // descriptor on which PID 2 is told what to execute, if it waits for that
+	told     *kernel.Memory // what it is told: see inbox.go
+	streams  []int          // descriptors that come with it
 	// Counters: the witness of refused calls says that it is ready, and PID 1 that it may begin.
 	ready, begin int
 }
@@ -124,6 +128,11 @@ func newCompilation(r *resolved) *compilation {
 	if r.ids.byCaller && !r.joins || r.placement.moved() {
 		c.inherited++
 	}
+	if r.waits {
+		c.inbox = c.inherited
+		c.inherited++
+		c.told = kernel.Zeroed(inboxSize)
+	}
 	if r.joins {
 		for range r.namespaceKinds() {
 			c.entries = append(c.entries, c.inherited)
@@ -132,6 +141,9 @@ func newCompilation(r *resolved) *compilation {
 	}
 	c.cloned = plan.NewRecord(plan.Cloned, 0)
 	c.started = plan.NewRecord(plan.Started, len(r.candidates))
+	if r.waits {
+		c.started = plan.NewRecord(plan.Started, inboxPaths)
+	}
 	c.ended = plan.NewRecord(plan.Ended, 0)
 	return c
 }
@@ -157,6 +169,9 @@ func (c *compilation) program(stub *plan.Builder) *plan.Program {
 		Inherited: c.inherited, Payload: kept,
 		Report: c.report, Lifeline: c.lifeline, Capabilities: c.capabilities, Terminal: c.terminal != nil, KeepsGroups: c.ids.keepsGroups,
 		Keeps: c.lives,
+	}
+	if c.waits {
+		p.Inbox, p.InboxFD = c.told, c.inbox
 	}
 	if c.joins {
 		for i, ns := range c.namespaceKinds() {

@@ -41,6 +41,9 @@ func (c *compilation) compileConfine(b *plan.Builder) {
 func (c *compilation) compileInitConfine(b *plan.Builder) {
 	// So that the command's streams end when the command closes them.
 	b.CloseBelow("leave the command's descriptors to it", c.report)
+	if c.filter.heard != byNobody {
+		b.Close(c.streams...) // which PID 2 has received into the table that the two shared
+	}
 	c.compileUnbound(b)
 	if uid, _ := c.ids.first(); c.ids.uid != uid && !c.joins {
 		// What is left of the command's processes can be killed only by their own ID, now that no
@@ -120,6 +123,9 @@ func (c *compilation) compileWitness(b *plan.Builder) {
 	// handler do not come to PID 1, and for that may not be blocked.
 	b.Call("block the lifeline's signal for the witness of refused calls", kernel.BlockSignal(unix.SIGIO))
 	listener := b.Next() // as the command will find
+	if c.waits {
+		listener = b.After(stdio) // behind the streams that it receives
+	}
 	const id = 3
 	b.Thread("start the witness of refused calls", id, plan.Witness, func(b *plan.Builder) {
 		c.compileUnbound(b)

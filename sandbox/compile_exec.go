@@ -25,6 +25,10 @@ func (c *compilation) compileSession(b *plan.Builder) {
 
 // compileDir goes to the working directory. Without magic links no path leads out of the root.
 func (c *compilation) compileDir(b *plan.Builder) {
+	if c.waits {
+		c.compileToldDir(b)
+		return
+	}
 	if c.dir == "/" {
 		return // where PID 1 is
 	}
@@ -56,6 +60,10 @@ func (c *compilation) compileUser(b *plan.Builder) {
 // compileLookup asks of every candidate whether it is there. The answers decide nothing here: they tell
 // a missing command from a missing interpreter, for both of which execve(2) says ENOENT.
 func (c *compilation) compileLookup(b *plan.Builder) {
+	if c.waits {
+		c.compileToldLookup(b)
+		return
+	}
 	for i, p := range c.candidates {
 		b.Call("look for "+p, kernel.Faccessat2(p)).Keeps(c.started, plan.RecordNotes+8*i)
 	}
@@ -73,6 +81,10 @@ func (c *compilation) compileDescriptors(b *plan.Builder) {
 
 // compileExec tries the candidates in order, as execvp(3) does.
 func (c *compilation) compileExec(b *plan.Builder) {
+	if c.waits {
+		c.compileToldExec(b)
+		return
+	}
 	argv, env := kernel.Strings(c.argv), kernel.Strings(c.env)
 	for i, p := range c.candidates {
 		call := kernel.Execve(p, argv, env)

@@ -18,25 +18,9 @@ func (s *Sandbox) complete(spec *Spec) error {
 	if err := validateJoin(spec); err != nil {
 		return err
 	}
-	full := s.keeper.spec
-	full.Args, full.Stdin, full.Stdout, full.Stderr, full.ExtraFiles = spec.Args, spec.Stdin, spec.Stdout, spec.Stderr, spec.ExtraFiles
-	if spec.Env != nil {
-		full.Env = spec.Env
-	}
-	if spec.Dir != "" {
-		full.Dir = spec.Dir
-	}
-	if spec.User != nil {
-		full.User = spec.User
-	}
+	full := commandOf(&s.keeper.spec, spec)
 	l := &full.Limits
 	l.CPUTime = 0 // the sandbox's
-	if spec.Limits.WallTime != 0 {
-		l.WallTime = spec.Limits.WallTime
-	}
-	if spec.Limits.OutputMax != 0 {
-		l.OutputMax = spec.Limits.OutputMax
-	}
 	l.Rlimits = slices.Clone(spec.Limits.Rlimits)
 	for _, r := range s.keeper.plan.resolved.rlimits {
 		if !slices.ContainsFunc(l.Rlimits, func(own Rlimit) bool { return own.Type == r.Type }) {

@@ -167,15 +167,21 @@ func TestOnlyACommandsFieldsAreForACommand(t *testing.T) {
 	}
 }
 
-// eachLiving compiles the two programs of a sandbox that lives.
+// eachLiving compiles the two programs of a sandbox that lives, and that of one that waits for its command.
 func eachLiving(t *testing.T, arch, name string, uid int, do func(t *testing.T, file string, p *Plan)) {
 	host := pretendHost(arch, uid)
-	keeper, err := compileAt(&Spec{}, host, placement{}, true)
+	keeper, err := compileAt(&Spec{}, host, placement{}, resolveLiving)
 	if err != nil {
 		t.Fatal(err)
 	}
 	file := "keeper." + name + "." + arch + ".txt"
 	t.Run(file, func(t *testing.T) { do(t, file, keeper) })
+	waiting, err := compilePooled(&Spec{}, host, placement{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = "pooled." + name + "." + arch + ".txt"
+	t.Run(file, func(t *testing.T) { do(t, file, waiting) })
 	user := &User{UID: keeper.resolved.ids.uid, GID: keeper.resolved.ids.gid}
 	joined, err := keeper.resolved.join(&Spec{Args: []string{"id"}, Env: []string{"PATH=/usr/bin", "TOKEN=" + secret}, Dir: "/tmp", User: user}, host)
 	if err != nil {

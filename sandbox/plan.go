@@ -25,20 +25,20 @@ func Compile(spec Spec, host *Host) (*Plan, error) {
 		return nil, err
 	}
 	_, needed := wantsCgroup(&spec)
-	return compileAt(&spec, host, placement{assumed: needed}, false)
+	return compileAt(&spec, host, placement{assumed: needed}, resolveRunning)
 }
 
-// compileAt is Compile for a sandbox whose place is known; keeps says that it has no command.
+// compileAt is Compile for a sandbox whose place is known.
 //
 // Preconditions: validate found no fault in spec.
-func compileAt(spec *Spec, host *Host, where placement, keeps bool) (*Plan, error) {
+func compileAt(spec *Spec, host *Host, where placement, mode resolveMode) (*Plan, error) {
 	if host == nil {
 		var err error
 		if host, err = thisHost.get(); err != nil {
 			return nil, err
 		}
 	}
-	r, err := resolve(spec, host, where, keeps)
+	r, err := resolve(spec, host, where, mode)
 	if err != nil {
 		return nil, err
 	}

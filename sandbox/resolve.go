@@ -50,6 +50,7 @@ type resolved struct {
 
 	lives bool // there is no command: PID 1 keeps the sandbox for commands that join it
 	joins bool // it is a command for such a sandbox
+	waits bool // it is set up ahead, and told later what to execute
 
 	enforced []Enforcement
 	missing  []Feature
@@ -69,15 +70,24 @@ const (
 	cpath           = "/bin:/usr/bin" // _CS_PATH of confstr(3): what execvp(3) searches without a PATH
 )
 
+// resolveMode is what a sandbox is for.
+type resolveMode int
+
+const (
+	resolveRunning resolveMode = iota // the command of the Spec
+	resolveLiving                     // commands that join it
+	resolveWaiting                    // one command, which it is told later
+)
+
 // resolve answers the questions that spec leaves to the host. It reads and changes nothing.
 //
 // Preconditions: validate found no fault in spec.
-func resolve(spec *Spec, host *Host, where placement, keeps bool) (*resolved, error) {
+func resolve(spec *Spec, host *Host, where placement, mode resolveMode) (*resolved, error) {
 	if host.facts.Caller.SetID {
 		return nil, &UnsupportedError{Feature: UserNamespace, Needs: "a caller whose real, effective and saved IDs are equal",
 			Remedy: "do not call it from a setuid or setgid program"}
 	}
-	r := &resolved{facts: host.facts, hostname: spec.Hostname, lives: keeps, collects: len(spec.Collect) > 0}
+	r := &resolved{facts: host.facts, hostname: spec.Hostname, lives: mode == resolveLiving, waits: mode == resolveWaiting, collects: len(spec.Collect) > 0}
 	if r.hostname == "" {
 		r.hostname = defaultHostname
 	}
@@ -100,7 +110,7 @@ func resolve(spec *Spec, host *Host, where placement, keeps bool) (*resolved, er
 		return nil, errors.Join(faults...)
 	}
 	r.enforceSandbox(spec)
-	if !keeps {
+	if mode == resolveRunning {
 		r.enforceCommand(spec)
 	}
 	return r, nil

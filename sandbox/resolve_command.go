@@ -12,7 +12,7 @@ import (
 
 // resolveCommand settles what the command is given, and the paths at which it may be.
 func (r *resolved) resolveCommand(spec *Spec, _ *Host) error {
-	if r.lives {
+	if r.lives || r.waits {
 		return nil
 	}
 	r.argv, r.extraFiles = spec.Args, nil

@@ -76,7 +76,12 @@ func (p *Plan) launch(ctx context.Context, files []*os.File, in *cell, joins []*
 	if err != nil {
 		return nil, &OpError{Index: -1, Op: "build the set-up image", Err: err}
 	}
-	cfg := launch.Config{Image: img, Files: files, Listens: p.resolved.filter.heard == byCaller, Scratch: os.TempDir()}
+	return p.launchImage(ctx, img, files, in, joins)
+}
+
+// launchImage is launch of an image that was built before.
+func (p *Plan) launchImage(ctx context.Context, img []byte, files []*os.File, in *cell, joins []*os.File) (*launch.Process, error) {
+	cfg := launch.Config{Image: img, Waits: p.resolved.waits, Files: files, Listens: p.resolved.filter.heard == byCaller, Scratch: os.TempDir()}
 	cfg.Extra, cfg.Joins = p.resolved.extras(), joins
 	born := in != nil && !p.resolved.placement.moved()
 	if in != nil && !born {
@@ -86,6 +91,7 @@ func (p *Plan) launch(ctx context.Context, files []*os.File, in *cell, joins []*
 		cfg.MapIDs = func(pid int) error { return i.apply(ctx, pid) }
 	}
 	var process *launch.Process
+	var err error
 	if !born {
 		process, err = launch.Start(ctx, cfg)
 	} else {

@@ -133,3 +133,28 @@ func (*Sandbox) Done() <-chan struct{} {
 
 // Close has nothing to close.
 func (*Sandbox) Close() error { return nil }
+
+// Pool keeps sandboxes ready.
+type Pool struct{}
+
+// NewPool returns the faults of spec, or else an error that matches errors.ErrUnsupported.
+func NewPool(_ context.Context, spec Spec, options PoolOptions) (*Pool, error) {
+	if err := validatePool(&spec, &options); err != nil {
+		return nil, err
+	}
+	return nil, unsupported()
+}
+
+// Run returns the faults of spec, or else an error that matches errors.ErrUnsupported.
+func (*Pool) Run(_ context.Context, spec Spec) (*Result, error) {
+	if err := validatePooled(&spec); err != nil {
+		return nil, err
+	}
+	return nil, unsupported()
+}
+
+// Command returns a Cmd that cannot be started.
+func (*Pool) Command(context.Context, Spec) *Cmd { return &Cmd{} }
+
+// Close has nothing to close.
+func (*Pool) Close() error { return nil }

@@ -5,13 +5,18 @@ import "reflect"
 // validateKeeper is validate for New: there is no command yet.
 func validateKeeper(spec *Spec) error {
 	f := &faults{}
-	refuse(f, "it is a command's: see Sandbox.Command", []field{
-		{"Args", spec.Args}, {"Stdin", spec.Stdin}, {"Stdout", spec.Stdout}, {"Stderr", spec.Stderr},
-		{"ExtraFiles", spec.ExtraFiles}, {"Terminal", spec.Terminal}, {"Collect", spec.Collect},
-	})
+	refuseCommand(f, spec)
 	validateCommand(f, spec)
 	validateSandbox(f, spec)
 	return f.err()
+}
+
+// refuseCommand reports what is set of a command's alone.
+func refuseCommand(f *faults, spec *Spec) {
+	refuse(f, "it is a command's", []field{
+		{"Args", spec.Args}, {"Stdin", spec.Stdin}, {"Stdout", spec.Stdout}, {"Stderr", spec.Stderr},
+		{"ExtraFiles", spec.ExtraFiles}, {"Terminal", spec.Terminal}, {"Collect", spec.Collect},
+	})
 }
 
 // validateJoin is validate for a command in a Sandbox.
@@ -19,18 +24,46 @@ func validateJoin(spec *Spec) error {
 	f := &faults{}
 	validateNamed(f, spec.Args)
 	validateCommand(f, spec)
-	others := spec.Limits
-	others.WallTime, others.OutputMax, others.Rlimits = 0, 0, nil
-	refuse(f, "it is the whole sandbox's: see New", []field{
-		{"Root", spec.Root}, {"Mounts", spec.Mounts}, {"Hostname", spec.Hostname}, {"Network", spec.Network},
-		{"UIDs", spec.UIDs}, {"GIDs", spec.GIDs}, {"Capabilities", spec.Capabilities}, {"Seccomp", spec.Seccomp},
-		{"Supervisor", spec.Supervisor}, {"Limits", others}, {"Cgroup", spec.Cgroup}, {"AllowMissing", spec.AllowMissing},
-	})
+	refuse(f, "it is that of the whole sandbox: see New", sandboxFields(spec))
 	refuse(f, "commands in a sandbox that lives cannot have one", []field{{"Terminal", spec.Terminal}})
 	refuse(f, "what is in a sandbox that lives is copied by CopyOut", []field{{"Collect", spec.Collect}})
 	validateIDs(f, spec)
 	validateLimits(f, &spec.Limits)
 	return f.err()
+}
+
+// sandboxFields are the fields of what holds every command.
+func sandboxFields(spec *Spec) []field {
+	limits := spec.Limits
+	limits.WallTime, limits.OutputMax, limits.Rlimits = 0, 0, nil
+	return []field{
+		{"Root", spec.Root}, {"Mounts", spec.Mounts}, {"Hostname", spec.Hostname}, {"Network", spec.Network},
+		{"UIDs", spec.UIDs}, {"GIDs", spec.GIDs}, {"Capabilities", spec.Capabilities}, {"Seccomp", spec.Seccomp},
+		{"Supervisor", spec.Supervisor}, {"Limits", limits}, {"Cgroup", spec.Cgroup}, {"AllowMissing", spec.AllowMissing},
+	}
+}
+
+// commandOf returns the Spec of a command in a sandbox, with what it takes over from the sandbox's. The limits of
+// the sandbox as a whole stay there.
+func commandOf(sandbox, command *Spec) Spec {
+	full := *sandbox
+	full.Args, full.Stdin, full.Stdout, full.Stderr, full.ExtraFiles = command.Args, command.Stdin, command.Stdout, command.Stderr, command.ExtraFiles
+	if command.Env != nil {
+		full.Env = command.Env
+	}
+	if command.Dir != "" {
+		full.Dir = command.Dir
+	}
+	if command.User != nil {
+		full.User = command.User
+	}
+	if command.Limits.WallTime != 0 {
+		full.Limits.WallTime = command.Limits.WallTime
+	}
+	if command.Limits.OutputMax != 0 {
+		full.Limits.OutputMax = command.Limits.OutputMax
+	}
+	return full
 }
 
 // field is a field of a Spec.

@@ -22,16 +22,22 @@ const (
 
 // Build returns p as an executable for the architecture that this program runs on.
 func Build(p *plan.Program) ([]byte, error) {
+	file, _, err := BuildWaiting(p)
+	return file, err
+}
+
+// BuildWaiting is Build, and returns the address that p.Inbox has when the executable runs; 0 if there is none.
+func BuildWaiting(p *plan.Program) (file []byte, inbox uint64, err error) {
 	code, handler, err := code(p.Arch)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if codeOffset+len(code) > dataOffset {
-		return nil, fmt.Errorf("image: an interpreter of %d bytes does not fit; this is our bug", len(code))
+		return nil, 0, fmt.Errorf("image: an interpreter of %d bytes does not fit; this is our bug", len(code))
 	}
-	file, low, err := dataSegment(p, textAddr+codeOffset+uint64(handler))
+	file, low, inbox, err := dataSegment(p, textAddr+codeOffset+uint64(handler))
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	data, lowOffset := len(file)-dataOffset, 0
 	if len(low) > 0 {
@@ -40,7 +46,7 @@ func Build(p *plan.Program) ([]byte, error) {
 	}
 	copy(file, headers(p.Arch, codeOffset+len(code), data, lowOffset, len(low)))
 	copy(file[codeOffset:], code)
-	return file, nil
+	return file, inbox, nil
 }
 
 // maxPage is the largest page of either architecture. The places of a segment in the file and in memory are

@@ -98,9 +98,9 @@ func (t *tables) release() {
 
 // dataSegment encodes p behind the dataOffset bytes of the file that it returns, and what is Low apart. It establishes that
 // every pointer in it points into the segment or at the handler.
-func dataSegment(p *plan.Program, handler uint64) (file, low []byte, err error) {
+func dataSegment(p *plan.Program, handler uint64) (file, low []byte, inbox uint64, err error) {
 	if len(p.Ops) > MaxOps {
-		return nil, nil, fmt.Errorf("image: %d steps, at most %d are possible", len(p.Ops), MaxOps)
+		return nil, nil, 0, fmt.Errorf("image: %d steps, at most %d are possible", len(p.Ops), MaxOps)
 	}
 	const memory = 24 << 10 // about what the ops of a zero Spec point to
 	l := &layout{
@@ -112,7 +112,7 @@ func dataSegment(p *plan.Program, handler uint64) (file, low []byte, err error) 
 	binary.LittleEndian.PutUint64(l.file[dataOffset+headerLifeline:], uint64(p.Lifeline))
 	for i, op := range p.Ops {
 		if op == nil {
-			return nil, nil, fmt.Errorf("image: there is no step %d", i)
+			return nil, nil, 0, fmt.Errorf("image: there is no step %d", i)
 		}
 		err := l.putOp(i, op)
 		if err == nil && op.Kind == plan.Fork && (op.Child <= i || op.Child >= len(p.Ops)) {
@@ -122,10 +122,13 @@ func dataSegment(p *plan.Program, handler uint64) (file, low []byte, err error) 
 			err = fmt.Errorf("more than %d bytes", maxFile)
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("image: step %d, %s: %w", i, op.Label, err)
+			return nil, nil, 0, fmt.Errorf("image: step %d, %s: %w", i, op.Label, err)
 		}
 	}
-	return l.file, l.low, nil
+	if p.Inbox != nil {
+		inbox = l.place(p.Inbox)
+	}
+	return l.file, l.low, inbox, l.err
 }
 
 // opOffset returns where op i stands in the file.

@@ -20,6 +20,9 @@ type Process struct {
 	lifeline *os.File
 	extra    []*os.File // what the program sent along with the start
 	listener *Listener  // of the command's filter; nil is none
+	waiting  *start     // until Tell
+	ready    bool       // to be told
+	inbox    *os.File   // by which it is; nil is none
 	joins    bool       // the program is a joiner's: where PID 1 is spoken of below, that is meant
 
 	mu      sync.Mutex // guards what follows against use after Close
@@ -170,6 +173,9 @@ func (p *Process) end() {
 	_ = p.Kill() // it may have ended by itself
 }
 
+// Discard ends the program, and releases everything that Close does.
+func (p *Process) Discard() { p.abandon() }
+
 // abandon ends the program, if there is one, and returns the wait status of init.
 func (p *Process) abandon() unix.WaitStatus {
 	p.end()
@@ -202,6 +208,9 @@ func (p *Process) Close() {
 	}
 	for _, f := range p.extra {
 		f.Close()
+	}
+	if p.inbox != nil {
+		p.inbox.Close()
 	}
 	if p.listener != nil {
 		p.listener.file.Close()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -29,6 +30,9 @@ type Config struct {
 	Enter func(pid int) error
 	// MapIDs, if not nil, gives the user namespace of the process with this ID its maps.
 	MapIDs func(pid int) error
+	// Waits says that the program is told later what to execute: Start returns when it is ready, and Tell
+	// starts the command. The socket for that comes behind the pipe of Enter and MapIDs.
+	Waits bool
 	// Joins are the namespaces of a sandbox that the program, a joiner's, enters: they come last of its
 	// descriptors.
 	Joins []*os.File
@@ -89,6 +93,11 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 	if err == nil {
 		return s.p, nil
 	}
+	return nil, s.failed(ctx, err)
+}
+
+// failed ends the program, and returns why it did not start.
+func (s *start) failed(ctx context.Context, err error) error {
 	exit := s.p.abandon()
 	if errors.Is(err, io.EOF) {
 		err = &DiedError{exit}
@@ -96,7 +105,39 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	return nil, err
+	return err
+}
+
+// Tell starts the command of a program that is ready. The message is what the program expects, and files are
+// the command's streams. The errors are those of Start, and nothing is left of the program then. It is called
+// once.
+func (p *Process) Tell(ctx context.Context, message []byte, files []*os.File) error {
+	s := p.waiting
+	p.waiting = nil
+	stop := context.AfterFunc(ctx, p.end)
+	err := s.tellAll(message, files)
+	if err == nil {
+		err = s.follow()
+	}
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return s.failed(ctx, err)
+	}
+	return nil
+}
+
+// tellAll sends the message. Nobody waits for it on a socket that was just made.
+func (s *start) tellAll(message []byte, files []*os.File) error {
+	defer s.inbox.Close()
+	fds := make([]int, len(files))
+	for i, f := range files {
+		fds[i] = int(f.Fd())
+	}
+	err := unix.Sendmsg(int(s.inbox.Fd()), message, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL)
+	runtime.KeepAlive(files)
+	return os.NewSyscallError("sendmsg", err)
 }
 
 // see stays with the program from the stub's end to the command's start.
@@ -153,6 +194,7 @@ type start struct {
 	p      *Process
 	theirs []*os.File
 	word   *os.File // the end at which the caller says when to go on
+	inbox  *os.File // the end at which the caller says what to execute
 }
 
 func (s *start) open() error {
@@ -168,15 +210,24 @@ func (s *start) open() error {
 	}
 	s.p.lifeline = w
 	s.theirs = append(s.theirs, r)
-	if s.cfg.MapIDs == nil && s.cfg.Enter == nil {
+	if s.cfg.MapIDs != nil || s.cfg.Enter != nil {
+		r, w, err = os.Pipe()
+		if err != nil {
+			return err
+		}
+		s.word = w
+		s.theirs = append(s.theirs, r)
+	}
+	if !s.cfg.Waits {
 		return nil
 	}
-	r, w, err = os.Pipe()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return os.NewSyscallError("socketpair", err)
 	}
-	s.word = w
-	s.theirs = append(s.theirs, r)
+	s.inbox = os.NewFile(uintptr(fds[0]), "inbox")
+	s.p.waiting, s.p.inbox = s, s.inbox
+	s.theirs = append(s.theirs, os.NewFile(uintptr(fds[1]), "inbox"))
 	return nil
 }
 
@@ -235,7 +286,7 @@ func (s *start) start(f *os.File, files []*os.File) (*os.Process, error) {
 // be told last of all.
 func (s *start) follow() error {
 	var failed *FailedError
-	for s.p.Started.IsZero() || !s.p.knowsInit() {
+	for !s.arrived() || !s.p.knowsInit() {
 		record, fds, err := s.p.report.read()
 		if err != nil {
 			if failed != nil {
@@ -265,6 +316,11 @@ func (s *start) follow() error {
 	return nil
 }
 
+// arrived reports whether the program is where it was to be followed to.
+func (s *start) arrived() bool {
+	return !s.p.Started.IsZero() || s.p.waiting != nil && s.p.ready
+}
+
 // note takes what a record brings.
 func (s *start) note(record plan.Record, fds []int) error {
 	switch record.Kind {
@@ -276,6 +332,8 @@ func (s *start) note(record plan.Record, fds []int) error {
 	case plan.Started:
 		s.p.Started = time.Now()
 		return s.take(fds)
+	case plan.Ready:
+		s.p.ready = true
 	case plan.Ended:
 		s.p.early = &record
 	}

@@ -136,8 +136,28 @@ func (b *Builder) DupCloseOnExec(label string, from, to int) {
 	b.fds[to] = true
 }
 
+// Receive appends a call that receives n descriptors, and returns their numbers.
+func (b *Builder) Receive(label string, c kernel.Call, n int) []int {
+	b.Call(label, c).ReturnsAny()
+	fds := make([]int, n)
+	for i := range fds {
+		fds[i] = b.fds.lowest()
+		b.fds[fds[i]] = true
+	}
+	return fds
+}
+
 // Next returns the number that the next descriptor will have.
 func (b *Builder) Next() int { return b.fds.lowest() }
+
+// After returns the number that a descriptor will have that comes behind n others.
+func (b *Builder) After(n int) int {
+	fds := b.fds.clone()
+	for range n {
+		fds[fds.lowest()] = true
+	}
+	return fds.lowest()
+}
 
 // Close closes descriptors.
 func (b *Builder) Close(fds ...int) {

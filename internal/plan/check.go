@@ -64,6 +64,7 @@ const (
 	RuleKeeper       Rule = "a PID 1 without a command is confined as one with, hands over its namespaces, and waits for the caller's end"
 	RuleJoin         Rule = "a joiner enters every namespace of the sandbox, the user namespace first, out of everybody's reach, and holds none of them when it starts the command"
 	RuleOrphan       Rule = "a command that joins ends with its joiner and with the caller, until it is executed"
+	RuleInbox        Rule = "what a sandbox that waits is told goes into empty memory, by one message, before the command's filter"
 	RuleStub         Rule = "the stub starts PID 1, tells the caller, and ends"
 )
 
@@ -116,6 +117,7 @@ type checker struct {
 	// redumped: after it forked, PID 1 said again that it is not dumpable.
 	redumped bool
 	emptied  int               // the op that waits for all that is left; 0 is none
+	placed   uint8             // the command's streams that were received
 	entered  kernel.CloneFlags // the namespaces that the joiner is in
 }
 
@@ -198,6 +200,8 @@ const (
 	didIgnore     // SIGCHLD
 	didKeep       // the sandbox until the caller's end
 	didFollow     // the joiner, into its death
+	didReady      // tell that PID 2 waits
+	didInbox      // receive what to execute
 
 	// ofProcess are not handed on by a fork: what follows from them is, but each process must do its own.
 	ofProcess = didSession | didCapset | didFilter | didFork | didTell | didWitness | didSetresuidAgain | didMeet | didPost | didKeepCaps | didControl | didSendMaster
@@ -268,6 +272,10 @@ func (c *checker) header() *Fault {
 	}
 	if f := c.joins(); f != nil {
 		return f
+	}
+	if p.Inbox != nil && (!inside(p.InboxFD) || p.InboxFD == p.Report || p.InboxFD == p.Lifeline || !zeros(p.Inbox.Bytes) ||
+		len(p.Inbox.Refs) > 0 || p.Inbox.Text != "" || p.Keeps || len(p.Joins) > 0 || len(p.Payload) != 3 || p.Payload[2] != 2) {
+		return c.fault(RuleInbox, "descriptor %d, payload %v, or memory that holds something", p.InboxFD, p.Payload)
 	}
 	if p.Terminal && (len(p.Payload) < 3 || p.Payload[2] != 2) {
 		return c.fault(RuleBounds, "a terminal, and payload %v", p.Payload)

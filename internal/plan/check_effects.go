@@ -28,6 +28,7 @@ const (
 	master   // of the terminal: the end at which it is seen and typed at
 	peer     // of the master: what the command has
 	namespace
+	received // by PID 2, with what it is to execute
 )
 
 // descriptor is an open file descriptor.
@@ -136,6 +137,8 @@ func (c *checker) effect() *Fault {
 		return c.write()
 	case "sendmsg":
 		return c.sendmsg()
+	case "recvmsg":
+		return c.recvmsg()
 	case "clone3":
 		return c.clone3()
 	case "wait4":
@@ -241,6 +244,9 @@ func (c *checker) write() *Fault {
 		return c.fault(RuleMemory, "%d bytes are written", n)
 	}
 	if c.value(0) == int64(c.p.Report) {
+		if c.p.Inbox != nil && c.process == Command {
+			return c.tellReady()
+		}
 		if kind := c.bytes(1, SizeofFailed); c.has(didFork) && !c.has(didTell) && kind != nil && RecordKind(binary.LittleEndian.Uint32(kind)) == c.tells() {
 			c.done |= didTell
 			return nil

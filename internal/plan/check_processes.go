@@ -69,6 +69,9 @@ func (c *checker) clone3() *Fault {
 	case made == Command && flags&unix.CLONE_FILES != 0:
 		// What the command leaves in the descriptors that the two share is known here before it is
 		// checked there.
+		if f := c.awaitInbox(); f != nil {
+			return f
+		}
 		c.listener = c.lowest()
 		next.state.listener, next.state.forked = c.listener, append([]descriptor{}, c.fds...)
 		if f := c.open(descriptor{kind: listener, closeOnExec: true}); f != nil {
@@ -173,6 +176,8 @@ func (c *checker) execve() *Fault {
 		return c.fault(RuleCapabilities, "%#x are ambient", c.ambient)
 	case !c.has(didDumpable):
 		return c.fault(RuleDumpable, "changing an ID has undone it for PID 1 too")
+	case c.p.Inbox != nil && (!c.has(didInbox) || c.placed != 1<<inboxFiles-1):
+		return c.fault(RuleInbox, "nobody says what to execute, or on which streams")
 	case len(c.p.Joins) > 0 && !c.has(didFollow|didLook):
 		return c.fault(RuleOrphan, "it would go on alone")
 	case !c.has(didSession):
@@ -251,8 +256,8 @@ func (c *checker) wait4() *Fault {
 	if f := c.terminalGone(); f != nil {
 		return f
 	}
-	for _, fd := range c.p.Payload {
-		if c.fds[fd].kind != closed {
+	for fd := range c.fds {
+		if c.isPayload(int64(fd)) && c.fds[fd].kind != closed || c.fds[fd].kind == received {
 			return c.fault(RulePayload, "PID 1 keeps descriptor %d too: its reader would not see the end", fd)
 		}
 	}

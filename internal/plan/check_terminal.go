@@ -95,6 +95,9 @@ func (c *checker) fchown() *Fault {
 // is sent.
 func (c *checker) dup() *Fault {
 	from, to, d := c.value(0), c.value(1), *c.at(0)
+	if d.kind == received {
+		return c.place(to)
+	}
 	stream := d.kind == peer && to >= 0 && to <= 2 && c.value(2) == 0
 	aside := d.kind == master && to >= int64(c.p.Inherited) && to <= maxInherited && c.value(2) == unix.O_CLOEXEC
 	switch {

@@ -79,6 +79,9 @@ type Program struct {
 	KeepsGroups bool
 	// Keeps says that PID 1 starts no command, and waits until the caller ends it: commands join it.
 	Keeps bool
+	// Inbox is where PID 2 is told what to execute, InboxFD the socket on which; nil is a program that knows.
+	Inbox   *kernel.Memory
+	InboxFD int
 	// Joins are the namespaces of the sandbox that the joiner enters; none is a program of a stub's.
 	Joins []Namespace
 }

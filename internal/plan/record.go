@@ -20,6 +20,7 @@ const (
 	Cloned                        // init exists
 	Started                       // the command was executed, or failed before
 	Ended                         // the command ended: wait status, usage, and the call for which it was
+	Ready                         // all is set up, and PID 2 waits to be told what to execute
 )
 
 // The layout of the records: the kind in the first four bytes, then what these offsets say.
@@ -95,6 +96,7 @@ func ParseRecord(b []byte) (Record, error) {
 		for at := RecordNotes; at+8 <= len(b); at += 8 {
 			r.Notes = append(r.Notes, int64(binary.LittleEndian.Uint64(b[at:])))
 		}
+	case Ready:
 	case Ended:
 		if len(b) != sizeofEnded {
 			return Record{}, fmt.Errorf("record of an end with %d bytes, want %d", len(b), sizeofEnded)

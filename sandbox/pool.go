@@ -1,0 +1,307 @@
+//go:build linux
+
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ringfence-go/ringfence/internal/image"
+	"github.com/ringfence-go/ringfence/internal/launch"
+)
+
+// Pool keeps sandboxes ready that were set up ahead, each for one command. Its methods may be called by many
+// goroutines.
+type Pool struct {
+	spec    Spec
+	options PoolOptions
+	plan    *Plan
+	image   []byte
+	inbox   uint64 // its address in the image
+
+	ctx     context.Context // of NewPool, until Close
+	cancel  context.CancelFunc
+	free    chan struct{} // a value for each sandbox that may be made
+	ready   chan *pooled
+	running chan struct{} // a value for each command that runs; nil is no limit
+	makers  sync.WaitGroup
+
+	mu     sync.Mutex
+	parked int         // sandboxes that are not made before the next command
+	idle   *time.Timer // nil: they are kept for ever
+}
+
+// pooled is a sandbox that waits for its command, or why there is none.
+type pooled struct {
+	process *launch.Process
+	cell    *cell
+	err     error
+}
+
+// NewPool makes a pool of sandboxes for spec, whose command's fields must be zero: see New for them and for
+// what commands take over. The first sandbox is made at once, so that a Spec or a host that cannot work is an
+// error here, as from Run before a start. The Pool ends with ctx, and must be closed.
+//
+// A policy that allows one execve alone (seccomp.LaunchWindow) is a *SpecError: the path of the command must
+// be known before.
+func NewPool(ctx context.Context, spec Spec, options PoolOptions) (*Pool, error) {
+	if err := validatePool(&spec, &options); err != nil {
+		return nil, err
+	}
+	where, err := place(ctx, &spec)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pool{spec: spec, options: options}
+	if p.plan, err = compilePooled(&spec, nil, where); err != nil {
+		return nil, err
+	}
+	if p.image, p.inbox, err = image.BuildWaiting(p.plan.program); err != nil {
+		return nil, &OpError{Index: -1, Op: "build the set-up image", Err: err}
+	}
+	p.ctx, p.cancel = context.WithCancel(ctx)
+	p.free, p.ready = make(chan struct{}, options.Size), make(chan *pooled, options.Size)
+	if options.Running > 0 {
+		p.running = make(chan struct{}, options.Running)
+	}
+	first := p.make()
+	if first.err != nil {
+		p.cancel()
+		return nil, first.err
+	}
+	p.ready <- first
+	for range options.Size - 1 {
+		p.free <- struct{}{}
+	}
+	for range makers(options.Size) {
+		p.makers.Go(p.fill)
+	}
+	if options.Idle > 0 {
+		p.idle = time.AfterFunc(options.Idle, p.park)
+	}
+	return p, nil
+}
+
+// fill makes sandboxes until the pool is closed.
+func (p *Pool) fill() {
+	for {
+		select {
+		case <-p.free:
+			p.ready <- p.make() // there is room for as many as are free
+		case <-p.ctx.Done():
+			return
+		}
+	}
+}
+
+// make sets a sandbox up as far as can be done without a command.
+func (p *Pool) make() *pooled {
+	in, err := p.plan.newCell(p.ctx)
+	if err != nil {
+		return &pooled{err: err}
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return &pooled{err: errors.Join(&OpError{Index: -1, Op: "open the streams", Err: err}, in.remove())}
+	}
+	defer null.Close()
+	process, err := p.plan.launchImage(p.ctx, p.image, []*os.File{null, null, null}, in, nil)
+	if err == nil {
+		if err = in.started(); err == nil {
+			return &pooled{process: process, cell: in}
+		}
+		process.Discard()
+	}
+	return &pooled{err: errors.Join(err, in.remove())}
+}
+
+// discard ends a sandbox that no command was for.
+func (w *pooled) discard() error {
+	if w.process == nil {
+		return nil
+	}
+	w.process.Discard()
+	return w.cell.remove()
+}
+
+// take returns a sandbox that is ready, and waits until there is one and another command may run.
+func (p *Pool) take(ctx context.Context) (*pooled, error) {
+	ended := &OpError{Index: -1, Op: "take a sandbox from the pool", Err: ErrEnded}
+	if p.ctx.Err() != nil {
+		return nil, ended
+	}
+	if p.running != nil {
+		select {
+		case p.running <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-p.ctx.Done():
+			return nil, ended
+		}
+	}
+	p.wake()
+	for {
+		select {
+		case w := <-p.ready:
+			p.free <- struct{}{}
+			if w.err == nil && w.process.AwaitEnd(0) {
+				_ = w.discard() // somebody has killed it: another one will do
+				continue
+			}
+			if w.err != nil {
+				p.release()
+			}
+			return w, w.err
+		case <-ctx.Done():
+			p.release()
+			return nil, ctx.Err()
+		case <-p.ctx.Done():
+			p.release()
+			return nil, ended
+		}
+	}
+}
+
+// release says that a command has ended.
+func (p *Pool) release() {
+	if p.running != nil {
+		<-p.running
+	}
+}
+
+// wake lets sandboxes be made again, and puts off when they are not any more.
+func (p *Pool) wake() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for ; p.parked > 0; p.parked-- {
+		p.free <- struct{}{}
+	}
+	if p.idle != nil {
+		p.idle.Reset(p.options.Idle)
+	}
+}
+
+// park ends the sandboxes that were ready for too long. What is being made meanwhile is for the next time.
+func (p *Pool) park() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		select {
+		case w := <-p.ready:
+			_ = w.discard() // Close would not know of it either
+			p.parked++
+			continue
+		case <-p.free:
+			p.parked++
+			continue
+		default:
+		}
+		if p.parked < p.options.Size && p.ctx.Err() == nil {
+			p.idle.Reset(p.options.Idle)
+		}
+		return
+	}
+}
+
+// Close ends the sandboxes that are ready. Commands that run go on. What goes wrong with the removal is an
+// *OpError; to close it again does nothing.
+func (p *Pool) Close() error {
+	p.cancel()
+	p.makers.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.idle != nil {
+		p.idle.Stop()
+	}
+	var failed []error
+	for {
+		select {
+		case w := <-p.ready:
+			failed = append(failed, w.discard())
+		default:
+			return errors.Join(failed...)
+		}
+	}
+}
+
+// Run runs a command in a sandbox of its own that was ready, and waits for its end: see Command, and Run of the
+// package.
+func (p *Pool) Run(ctx context.Context, spec Spec) (*Result, error) {
+	c := p.Command(ctx, spec)
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	return c.Wait()
+}
+
+// Command returns the Cmd that runs a command in a sandbox of its own that was ready. Start waits for one, and
+// until fewer commands run than PoolOptions.Running; ErrEnded says that the pool is closed. Of spec only these
+// fields may be set: Args, Env, Dir, Stdin, Stdout, Stderr, and of Limits WallTime and OutputMax; others are a
+// *SpecError. Everything else, and what is left zero, is as in the Spec of the pool.
+//
+// Args and Env together take 96 KiB at most, and PATH has 12 entries at most, with 512 bytes each for the entry
+// and Args[0]: a *SpecError says so. Any other way to run a command has higher bounds.
+func (p *Pool) Command(ctx context.Context, spec Spec) *Cmd {
+	c := Command(ctx, spec)
+	c.pool = p
+	return c
+}
+
+// complete checks the Spec of a command and fills in what it takes over from the pool's.
+func (p *Pool) complete(spec *Spec) error {
+	if err := validatePooled(spec); err != nil {
+		return err
+	}
+	*spec = commandOf(&p.spec, spec)
+	return nil
+}
+
+// launch starts a command in a sandbox that is ready.
+func (p *Pool) launch(c *Cmd, files []*os.File) error {
+	r := *p.plan.resolved
+	r.waits, r.enforced = false, slices.Clone(r.enforced)
+	if err := r.resolveCommand(&c.spec, nil); err != nil {
+		return err
+	}
+	r.waits = true
+	message, err := inboxMessage(&r, p.inbox)
+	if err != nil {
+		return err
+	}
+	r.enforceCommand(&c.spec)
+	c.plan = &Plan{resolved: &r, program: p.plan.program}
+	w, err := p.take(c.ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.process.Tell(c.ctx, message, files); err != nil {
+		p.release()
+		return errors.Join(c.plan.startError(c.ctx, err), w.cell.remove())
+	}
+	c.process, c.cell, c.release = w.process, w.cell, p.release
+	return nil
+}
+
+// compilePooled compiles a plan that waits for its command.
+//
+// Preconditions: validatePool found no fault in spec.
+func compilePooled(spec *Spec, host *Host, where placement) (*Plan, error) {
+	if host == nil {
+		var err error
+		if host, err = thisHost.get(); err != nil {
+			return nil, err
+		}
+	}
+	r, err := resolve(spec, host, where, resolveWaiting)
+	if err != nil {
+		return nil, err
+	}
+	if r.filter.once {
+		return nil, &SpecError{Field: "Seccomp", Reason: "it allows one execve of a path that is known before, and the commands of a pool are not"}
+	}
+	return checked(r, compile(r))
+}
