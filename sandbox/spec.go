@@ -50,7 +50,7 @@ type Spec struct {
 	// Terminal gives the command a controlling terminal, a new one of the sandbox's own; nil is none. The
 	// terminal is its standard input, output and error: Stdin is typed at it, and what it shows is copied to
 	// Stdout, files too; Stderr must be nil or the same as Stdout. The end of Stdin, or a nil one, is typed as
-	// Control-D is. The end of the output is when nobody in the sandbox has the terminal open any more.
+	// Control-D is, for each who reads. The end of the output is when nobody in the sandbox has the terminal open any more.
 	Terminal *Terminal
 
 	// Root is the file system that the command sees as /. Zero is the base system: see the package

@@ -20,6 +20,7 @@ type streams struct {
 	inputs  []*inputCopy // at most one
 	outputs []*outputCopy
 	copying sync.WaitGroup // of outputs
+	ended   chan struct{}  // closed by finish, if the command has a terminal
 	piped   *os.File       // the end of StdoutPipe that a terminal's output is copied to; nil is none
 }
 
@@ -142,6 +143,9 @@ const inputGrace = 100 * time.Millisecond
 // A reader of the caller's that blocks for ever is left to itself after a grace time: nothing can
 // interrupt it, and no command may keep its caller waiting.
 func (s *streams) finish() error {
+	if s.ended != nil {
+		close(s.ended)
+	}
 	for _, out := range s.outputs {
 		// A process outside may hold the pipe open, if the Spec handed in a way to send it there.
 		_ = out.from.SetReadDeadline(time.Unix(1, 0)) // os.Pipe supports deadlines
@@ -170,7 +174,8 @@ type inputCopy struct {
 	to   *os.File
 	// typed says that it is a terminal: what ends is not the file, but what is typed.
 	typed bool
-	done  chan error // buffered: run never waits
+	ended chan struct{} // closed when nobody is left to read what is typed
+	done  chan error    // buffered: run never waits
 }
 
 func (c *inputCopy) run() {
@@ -184,7 +189,7 @@ func (c *inputCopy) run() {
 		err = nil // the command did not read it all
 	}
 	if c.typed {
-		keys.end()
+		keys.end(c.ended)
 		c.done <- err
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,6 +69,7 @@ func (c *Cmd) Resize(rows, cols uint16) error {
 // attach connects the streams of a Spec with the command's terminal.
 func (s *streams) attach(master *os.File, spec *Spec, exceeded func()) {
 	s.atEnd(master)
+	s.ended = make(chan struct{})
 	most := spec.Limits.OutputMax
 	out := &outputCopy{from: master, to: io.Discard, left: most, bounded: most > 0, exceeded: exceeded, room: terminalRoom}
 	if spec.Stdout != nil {
@@ -77,7 +79,7 @@ func (s *streams) attach(master *os.File, spec *Spec, exceeded func()) {
 		out.close = s.piped
 	}
 	s.outputs = append(s.outputs, out)
-	in := &inputCopy{from: eofReader{}, to: master, typed: true, done: make(chan error, 1)}
+	in := &inputCopy{from: eofReader{}, to: master, typed: true, ended: s.ended, done: make(chan error, 1)}
 	if spec.Stdin != nil {
 		in.from = spec.Stdin
 	}
@@ -107,25 +109,63 @@ func (t *typist) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// The times between two looks at whether the end is to be typed again.
+const (
+	firstRetype = 20 * time.Millisecond
+	lastRetype  = time.Second
+)
+
 // end types the character that stands for the end of file, as script(1) does. It sends what was typed of a line
 // to its reader, to whom that is the end only if it was nothing: within a line it takes two.
-func (t *typist) end() {
+//
+// A terminal has no end: what is typed is read once, and is lost when a program changes the mode before it reads.
+// So it is typed again until done is closed: for whoever reads lines each time, for one who reads keys, to whom it
+// is one of them, when he begins to.
+func (t *typist) end(done <-chan struct{}) {
+	word, lines := t.eof()
+	if t.within {
+		word = append(word, word...)
+	}
+	again := firstRetype
+	timer := time.NewTimer(again)
+	defer timer.Stop()
+	for {
+		if _, err := t.master.Write(word); err != nil {
+			return // nobody is there to read it
+		}
+		for word = nil; len(word) == 0; {
+			select {
+			case <-done:
+				return
+			case <-timer.C:
+			}
+			again = min(2*again, lastRetype)
+			timer.Reset(again)
+			now, was := false, lines
+			word, now = t.eof()
+			if lines = now; !now && !was {
+				word = nil
+			}
+		}
+	}
+}
+
+// eof returns what ends the input, and whether it is read by lines. It is empty if the terminal has no such
+// character (_POSIX_VDISABLE), or is gone.
+func (t *typist) eof() (word []byte, lines bool) {
 	conn, err := t.master.SyscallConn()
 	if err != nil {
-		return // it is closed
+		return nil, false
 	}
-	var eof byte
-	err = conn.Control(func(fd uintptr) {
-		if termios, err := unix.IoctlGetTermios(int(fd), unix.TCGETS); err == nil {
-			eof = termios.Cc[unix.VEOF]
+	_ = conn.Control(func(fd uintptr) { // an error is that it is closed
+		termios, err := unix.IoctlGetTermios(int(fd), unix.TCGETS)
+		if err != nil {
+			return
+		}
+		lines = termios.Lflag&unix.ICANON != 0
+		if c := termios.Cc[unix.VEOF]; c != 0 {
+			word = []byte{c}
 		}
 	})
-	if err != nil || eof == 0 { // _POSIX_VDISABLE: it has none
-		return
-	}
-	word := []byte{eof}
-	if t.within {
-		word = append(word, eof)
-	}
-	_, _ = t.master.Write(word) // an error is that nobody is there to read it
+	return word, lines
 }

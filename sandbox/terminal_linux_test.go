@@ -212,6 +212,22 @@ func TestEndOfStdinIsTyped(t *testing.T) {
 	}
 }
 
+// A terminal has no end, so it is typed for everybody who reads: also for who begins to read keys, as shells do.
+func TestEndOfStdinIsTypedForEveryReader(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"sh", "-c", "cat; cat; read -r x; cat"}, {"bash", "--norc", "-i"},
+		{"sh", "-c", "stty -icanon -echo; dd bs=1 count=1 2>/dev/null; stty icanon; cat; stty -icanon; dd bs=1 count=1"}} {
+		if _, err := exec.LookPath("/usr/bin/" + args[0]); err != nil {
+			sandboxtest.Skip(t, args[0], err.Error())
+		}
+		spec := Spec{Args: args, Terminal: &Terminal{}}
+		spec.Limits.WallTime = sandboxtest.Slow(15 * time.Second)
+		if r := run(t, spec); r.Err() != nil {
+			t.Errorf("%q: %v", args, r)
+		}
+	}
+}
+
 // What the command has written is there at the end, however fast it ends, and whoever else it left behind.
 func TestAllOutputOfATerminalArrives(t *testing.T) {
 	t.Parallel()

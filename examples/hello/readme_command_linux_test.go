@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
+	"os"
+	"strings"
 
 	"github.com/moby/sys/capability"
 
@@ -23,4 +26,24 @@ func Example_capabilities() {
 	}
 	fmt.Printf("%s", out)
 	// Output: CapEff:	0000000000002000
+}
+
+func Example_terminal() {
+	ctx := context.Background()
+	var screen strings.Builder
+	cmd := sandbox.Command(ctx, sandbox.Spec{
+		Args:     []string{"sh", "-c", "tty; stty size; read line; echo you typed $line"},
+		Terminal: &sandbox.Terminal{Rows: 40, Cols: 100},
+		Stdin:    strings.NewReader("a line\n"), // or os.Stdin, raw: see examples/run/terminal.go
+		Stdout:   &screen,                       // all that the terminal shows
+	})
+	if err := cmd.Start(); err != nil {
+		log.Fatal(err)
+	}
+	if err := cmd.Resize(50, 120); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		log.Fatal(err)
+	}
+	result, err := cmd.Wait()
+	fmt.Println(result, err, strings.Contains(screen.String(), "/dev/pts/0\r\n"), strings.HasSuffix(screen.String(), "you typed a line\r\n"))
+	// Output: exit status 0 <nil> true true
 }

@@ -25,6 +25,10 @@ func parse(args []string) (options, error) {
 			break
 		}
 		args = args[1:]
+		if short, ok := spellOut(arg); ok {
+			args = append(short, args...)
+			continue
+		}
 		opt, ok := find(arg)
 		if !ok {
 			return o, fmt.Errorf("%s: there is no such option", arg)
@@ -45,6 +49,8 @@ func parse(args []string) (options, error) {
 		return o, errors.New("there is no command to run")
 	case o.rootWritable && o.root == "":
 		return o, errors.New("--root-writable: there is no --root")
+	case o.interactive && !o.tty:
+		return o, errors.New("--interactive: there is no --tty to type at; without one the command has standard input itself")
 	case o.explain && o.json:
 		return o, errors.New("--explain: nothing runs, so --json has nothing to tell")
 	case o.explain && o.learn != "":
@@ -59,11 +65,24 @@ func parse(args []string) (options, error) {
 	return o, nil
 }
 
+// spellOut returns the long options that short ones stand for; -it is two.
+func spellOut(arg string) (long []string, ok bool) {
+	if strings.HasPrefix(arg, "--") {
+		return nil, false
+	}
+	names := map[rune]string{'h': "--help", 't': "--tty", 'i': "--interactive"}
+	for _, c := range arg[1:] {
+		name, ok := names[c]
+		if !ok {
+			return nil, false
+		}
+		long = append(long, name)
+	}
+	return long, true
+}
+
 // find returns the option that arg names, with or without a value.
 func find(arg string) (option, bool) {
-	if arg == "-h" {
-		arg = "--help"
-	}
 	name, isLong := strings.CutPrefix(arg, "--")
 	name, _, _ = strings.Cut(name, "=")
 	for _, s := range sections() {

@@ -65,7 +65,7 @@ func run(args []string) int {
 	var interrupt syscall.Signal
 	if err == nil {
 		spec.Collect = o.collects(outputs.collect)
-		policy, result, interrupt, err = start(spec, o.learn != "")
+		policy, result, interrupt, err = start(&o, spec)
 	}
 	tell(result, err, interrupt)
 	if o.stats && result != nil {
@@ -127,18 +127,52 @@ func (o *outputs) close() {
 	closeAll(o.collect)
 }
 
-// start runs spec with the streams of this process, until the end of the command or SIGINT or SIGTERM,
-// which it returns. If learn, it returns the policy that allows what the command did.
-func start(spec sandbox.Spec, learn bool) (policy *seccomp.Policy, result *sandbox.Result, interrupt syscall.Signal, err error) {
+// start runs spec with the streams of this process, or with a terminal, until the end of the command or a
+// signal to end, which it returns. With --learn it returns the policy that allows what the command did.
+func start(o *options, spec sandbox.Spec) (policy *seccomp.Policy, result *sandbox.Result, interrupt syscall.Signal, err error) {
 	spec.Stdin, spec.Stdout, spec.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if spec.Limits.OutputMax > 0 {
 		// What is no *os.File goes through a pipe, where it is counted.
 		spec.Stdout, spec.Stderr = struct{ io.Writer }{os.Stdout}, struct{ io.Writer }{os.Stderr}
 	}
+	ctx, ignore := awaitSignals(o.tty && o.interactive)
+	at := &screen{fd: -1}
+	stop := func() syscall.Signal {
+		at.restore() // before a signal ends this process again
+		return ignore()
+	}
+	if o.tty {
+		if err = at.use(&spec, o.interactive); err != nil {
+			return nil, nil, stop(), err
+		}
+		defer at.restore() // a panic would leave it raw
+	}
+	if o.learn != "" {
+		policy, result, err = sandbox.Learn(ctx, spec)
+		return policy, result, stop(), err
+	}
+	cmd := sandbox.Command(ctx, spec)
+	if err = cmd.Start(); err == nil {
+		unfollow := at.follow(cmd)
+		result, err = cmd.Wait()
+		unfollow()
+	}
+	return nil, result, stop(), err
+}
+
+// awaitSignals returns a context that ends with SIGINT or SIGTERM, and if the terminal is raw with what else
+// would end this process and leave it so. Stop ends that, and returns the signal; 0 if none came.
+func awaitSignals(raw bool) (ctx context.Context, stop func() syscall.Signal) {
 	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	signals := make(chan os.Signal, 1)
-	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM} {
+	ending := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if raw {
+		ending = append(ending, leaving...)
+		if len(stopping) > 0 {
+			signal.Ignore(stopping...)
+		}
+	}
+	for _, s := range ending {
 		if !signal.Ignored(s) { // as by nohup, or by a shell for its background jobs
 			signal.Notify(signals, s)
 		}
@@ -155,14 +189,12 @@ func start(spec sandbox.Spec, learn bool) (policy *seccomp.Policy, result *sandb
 		case <-ended:
 		}
 	}()
-	if learn {
-		policy, result, err = sandbox.Learn(ctx, spec)
-	} else {
-		result, err = sandbox.Run(ctx, spec)
+	return ctx, func() syscall.Signal {
+		close(ended)
+		signal.Stop(signals)
+		cancel()
+		return <-got
 	}
-	close(ended)
-	signal.Stop(signals)
-	return policy, result, <-got, err
 }
 
 // tell prints what a user at a terminal wants to know and cannot see from the exit code alone.

@@ -31,6 +31,8 @@ type options struct {
 	userSet  bool // by --user, not only by --group
 	caps     []capability.Cap
 
+	tty          bool // the command has a terminal
+	interactive  bool // and standard input is typed at it
 	shareNet     bool
 	limits       sandbox.Limits
 	cgroup       sandbox.CgroupOptions
@@ -84,6 +86,10 @@ func sections() []section {
 			{"user", "UID[:GID]", "run as this user and group of those inside; default 0:0 with --subid", setUser},
 			{"group", "GID", "also be in this group; needs --subid, or to be root", setGroup},
 			{"cap", "NAME", "keep a capability, such as net_raw, within the sandbox", setCap},
+			{"tty", "", "give the command a terminal, which is shown on standard output; or -t",
+				func(o *options, _ []string) error { o.tty = true; return nil }},
+			{"interactive", "", "type standard input at that terminal; or -i, and both is -it",
+				func(o *options, _ []string) error { o.interactive = true; return nil }},
 			{"share-net", "", "use the caller's network in place of none",
 				func(o *options, _ []string) error { o.shareNet = true; return nil }},
 		}},

@@ -14,6 +14,9 @@ import (
 // spec turns options into what the library takes. It reads the contents of files, and of the host
 // whatever lookup says; it does not judge: the library does, and says every fault at once.
 func (o *options) spec(stdin io.Reader, lookup func(key string) (string, bool)) (sandbox.Spec, error) {
+	if o.tty && !o.clearEnv {
+		o.env = append([]string{"TERM"}, o.env...) // what programs at this terminal go by
+	}
 	s := sandbox.Spec{
 		Args:         o.command,
 		Env:          o.environment(lookup),
@@ -24,6 +27,9 @@ func (o *options) spec(stdin io.Reader, lookup func(key string) (string, bool)) 
 		Limits:       o.limits,
 		AllowMissing: o.allowMissing,
 		User:         o.user,
+	}
+	if o.tty {
+		s.Terminal = &sandbox.Terminal{} // its size is that of the terminal, when it is started
 	}
 	o.wantCgroup(&s)
 	if o.seccomp != "" {
