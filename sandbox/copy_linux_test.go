@@ -125,7 +125,7 @@ func TestCopiesLeadNowhereWhileThePayloadSwaps(t *testing.T) {
 	t.Parallel()
 	secret, contents := hostSecret(t)
 	shared := t.TempDir()
-	swapper := victimSpec(t, "swap:/out,"+secret)
+	swapper := victimSpec(t, "swapfiles:/out,"+secret)
 	args := swapper.Args
 	swapper.Args = nil
 	swapper.Mounts = append(swapper.Mounts, Mount{Source: shared, Target: "/out", Writable: true})

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var swapActs = map[string]act{"swap": swapFiles}
+var swapActs = map[string]act{"swapfiles": swapFiles}
 
 // swapFiles puts other things in the place of files and directories of a directory, again and again until it is
 // ended: "dir,secret", where secret is the path of a file of the host. It keeps dir/file and dir/dir/file,

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"runtime"
@@ -22,7 +21,12 @@ var acts = map[string]act{}
 
 func init() {
 	for _, group := range []map[string]act{fileActs, processActs, kernelActs, channelActs, stalkActs, swapActs} {
-		maps.Copy(acts, group)
+		for name, do := range group {
+			if acts[name] != nil {
+				panic("two acts are called " + name) // a test would run the other one
+			}
+			acts[name] = do
+		}
 	}
 }
 
