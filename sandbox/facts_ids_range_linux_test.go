@@ -79,7 +79,17 @@ func TestUserAndGroupsAreThoseOfTheRange(t *testing.T) {
 
 func TestEtcAgreesWithUserAndGroups(t *testing.T) {
 	t.Parallel()
-	r := reserve(t, 65536)
+	r := reserve(t, 100)
+	// The last of them is nobody: with all below that, there would be as many as a user mostly has in all.
+	move := func(m idmap.Map) idmap.Map {
+		last, ok := m.HostID(99)
+		if len(m) != 1 || !ok {
+			t.Fatalf("%v is not one range of 100", m)
+		}
+		m[0].Size--
+		return append(m, idmap.Range{ContainerID: 65534, HostID: last, Size: 1})
+	}
+	r.UIDs, r.GIDs = move(r.UIDs), move(r.GIDs)
 	for _, test := range []struct {
 		user *User
 		want string
@@ -180,12 +190,17 @@ func TestCallersOwnIDMayBeAppendedToARange(t *testing.T) {
 func TestRangeMayBeMadeOfSeveralLinesAndRanges(t *testing.T) {
 	t.Parallel()
 	sandboxtest.Need(t, sandboxtest.SubordinateIDs())
-	if os.Getuid() != sandboxtest.UID {
-		sandboxtest.Skip(t, "root", "the ranges of the user are not known")
+	subuids, subgids, err := idmap.OfCaller()
+	if err != nil {
+		t.Fatal(err)
 	}
-	// See sandboxtest: 1000000 to 1199999 by name, 1100000 to 1599999 by number, which overlap.
-	m := idmap.Map{{ContainerID: 10, HostID: 1450000, Size: 10}, {ContainerID: 100, HostID: 1199950, Size: 100}}
-	g := idmap.Map{{ContainerID: 0, HostID: 7000000, Size: 2}, {ContainerID: 2, HostID: os.Getgid(), Size: 1}, {ContainerID: 3, HostID: 5500000, Size: 10}}
+	u, g1, g2 := subuids[0].HostID, subgids[0].HostID, subgids[0].HostID+1000
+	if os.Getuid() == sandboxtest.UID {
+		// 1000000 to 1199999 by name, 1100000 to 1599999 by number: neither line has all of the second range.
+		u, g1, g2 = 1199950, 5500000, 7000000
+	}
+	m := idmap.Map{{ContainerID: 10, HostID: u + 200, Size: 10}, {ContainerID: 100, HostID: u, Size: 100}}
+	g := idmap.Map{{ContainerID: 0, HostID: g2, Size: 2}, {ContainerID: 2, HostID: os.Getgid(), Size: 1}, {ContainerID: 3, HostID: g1, Size: 10}}
 	got := inside(t, func(s *Spec) { s.UIDs, s.GIDs, s.User = m, g, &User{UID: 150, GID: 3, Groups: []int{0, 2, 12}} }, "ids")
 	// The kernel sorts them by the host's IDs (groups_sort).
 	if o := got.of("ids"); o.Detail != "uid 150 150 150 gid 3 3 3 groups [2 12 0]" {
