@@ -85,11 +85,20 @@ func (c *cell) started() error {
 // end reads what was used and removes the cgroup, with whatever may still be in it. Of a sandbox that
 // ReleaseCgroups has killed nothing is known.
 func (c *cell) end() (cgroup.Stats, error) {
+	stats, err := c.used()
+	return stats, errors.Join(err, c.remove())
+}
+
+// used reads what was used.
+func (c *cell) used() (cgroup.Stats, error) {
+	if c == nil {
+		return cgroup.Stats{}, nil
+	}
 	stats, err := c.leaf.Used()
 	if errors.Is(err, cgroup.ErrRemoved) {
-		return stats, nil
+		err = nil
 	}
-	return stats, errors.Join(cgroupError("read the sandbox's cgroup", err), c.remove())
+	return stats, cgroupError("read the sandbox's cgroup", err)
 }
 
 // update puts other limits in force.

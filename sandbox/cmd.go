@@ -159,6 +159,32 @@ func (c *Cmd) launch(files []*os.File) error {
 	return err
 }
 
+// await waits for the end of everything, and reports whether PID 1 is left to its pool.
+func (c *Cmd) await() (exit launch.Exit, lingers bool, err error) {
+	if c.pool != nil {
+		return c.process.WaitReported()
+	}
+	exit, err = c.process.Wait()
+	return exit, false, err
+}
+
+// clear removes what is left of the sandbox, and returns what its cgroup has counted.
+func (c *Cmd) clear(lingers bool) (cgroup.Stats, error) {
+	if lingers {
+		used, err := c.cell.used()
+		c.pool.bury(c.process, c.cell)
+		return used, err
+	}
+	c.process.Close()
+	if c.cell == nil {
+		return cgroup.Stats{}, nil
+	}
+	if c.settle != nil {
+		c.settle()
+	}
+	return c.cell.end()
+}
+
 // wait is Wait, without the errors of Spec.Collect.
 func (c *Cmd) wait() (*Result, error) {
 	if c.process == nil {
@@ -171,7 +197,7 @@ func (c *Cmd) wait() (*Result, error) {
 	if c.release != nil {
 		defer c.release()
 	}
-	exit, err := c.process.Wait()
+	exit, lingers, err := c.await()
 	cause, oom := Ending(0), cgroup.OOM(0)
 	if c.in != nil {
 		cause, oom = c.in.left(c.process, &exit)
@@ -181,15 +207,9 @@ func (c *Cmd) wait() (*Result, error) {
 	copyErr := c.streams.finish()
 	c.watchers.Wait()
 	c.uncollected = c.collect()
-	c.process.Close()
-	var used cgroup.Stats
+	used, cellErr := c.clear(lingers)
+	err = errors.Join(err, cellErr)
 	if c.cell != nil {
-		if c.settle != nil {
-			c.settle()
-		}
-		var cellErr error
-		used, cellErr = c.cell.end()
-		err = errors.Join(err, cellErr)
 		oom = used.OOMKilled()
 	}
 	if own := c.over(); own != 0 {

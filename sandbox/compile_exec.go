@@ -136,6 +136,9 @@ func (c *compilation) compileReap(b *plan.Builder) {
 	b.Call("kill what is left", kernel.KillAll()).Tolerates("PID 2 may be the last", unix.ESRCH)
 	left := plan.NewRecord(plan.Ended, 0) // not told: the caller asks the kernel for the sum
 	b.Until("reap what is left", kernel.Wait4(left, plan.RecordStatus, plan.RecordUsage), -int64(unix.ECHILD))
+	if c.waits {
+		b.Call("sum up what all have used", kernel.Getrusage(c.ended, plan.RecordUsage)) // the caller does not wait for PID 1
+	}
 	b.Call("tell the caller of the end", kernel.Write(c.report, c.ended, "ended")).Returns(int64(len(c.ended.Bytes)))
 	b.Call("end the sandbox", kernel.Exit(0))
 }

@@ -145,8 +145,10 @@ var (
 	initFilters    = perArch(func(arch string) (filter, error) { return ownFilter(initPolicy(), arch) })
 	// PID 1 of a sandbox with a terminal closes its master when the caller has it.
 	terminalInitFilters = perArch(func(arch string) (filter, error) { return ownFilter(initPolicy("close"), arch) })
-	keeperFilters       = perArch(func(arch string) (filter, error) { return ownFilter(keeperPolicy, arch) })
-	joinerFilters       = perArch(func(arch string) (filter, error) { return ownFilter(joinerPolicy, arch) })
+	// PID 1 of a sandbox that waits for its command sums up what was used.
+	waitingInitFilters = perArch(func(arch string) (filter, error) { return ownFilter(initPolicy("getrusage"), arch) })
+	keeperFilters      = perArch(func(arch string) (filter, error) { return ownFilter(keeperPolicy, arch) })
+	joinerFilters      = perArch(func(arch string) (filter, error) { return ownFilter(joinerPolicy, arch) })
 )
 
 // ownFilter compiles a policy for a process of this library, in which a kill is one.

@@ -238,7 +238,7 @@ func TestNoStepThatConfinesCanBeLost(t *testing.T) {
 		"change directory", "look for ", "execute ", "close what is done", "become ", "join groups", "make a ", "write /etc/", "put the files on top",
 		// A plan cannot tell what of /proc is to be masked, nor which mount the Spec wants read-only: the
 		// golden plans, and the facts, hold these.
-		"open a terminal: give it", "mask ", "cover ", "put what came on", "change to the directory", "execute candidate", "make /dev read-only", "set RLIMIT", "create files with", "open",
+		"open a terminal: give it", "mask ", "cover ", "put what came on", "change to the directory", "execute candidate", "sum up", "make /dev read-only", "set RLIMIT", "create files with", "open",
 	}
 	eachGolden(t, func(t *testing.T, _ string, p *Plan) {
 		for i, op := range p.program.Ops {
@@ -309,6 +309,7 @@ var reasons = []struct{ label, test string }{
 	{`write no core file`, "TestCoreFilesAreOff"},
 	{`set RLIMIT_[A-Z]+`, "TestResultSaysWhatHeldTheCommand"},
 	{`hold the (user|pid|net|ipc|uts|cgroup) namespace for the caller|close what the caller has now`, "TestCommandsShareASandbox"},
+	{`sum up what all have used`, "TestPoolCountsWhatAllHaveUsed"},
 	{`tell the caller that all is ready|wait for the command|put what came on .*|change to the directory that was told`, "TestPoolRunsEachCommandInASandboxOfItsOwn"},
 	{`enter the .* namespace|close what .*`, "TestCommandsShareASandbox"},
 	{`leave the commands' descriptors to them|reap whatever ends`, "TestNothingIsLeftOfCommands"},

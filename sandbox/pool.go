@@ -30,7 +30,11 @@ type Pool struct {
 	running chan struct{} // a value for each command that runs; nil is no limit
 	makers  sync.WaitGroup
 
+	buried sync.WaitGroup // sandboxes whose command has ended
+
 	mu     sync.Mutex
+	closed bool
+	failed error       // to remove
 	parked int         // sandboxes that are not made before the next command
 	idle   *time.Timer // nil: they are kept for ever
 }
@@ -207,24 +211,51 @@ func (p *Pool) park() {
 	}
 }
 
-// Close ends the sandboxes that are ready. Commands that run go on. What goes wrong with the removal is an
+// Close ends the sandboxes that are ready, and waits for those that have ended to be gone. Commands that run go on. What goes wrong with the removal is an
 // *OpError; to close it again does nothing.
 func (p *Pool) Close() error {
 	p.cancel()
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
 	p.makers.Wait()
+	p.buried.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.idle != nil {
 		p.idle.Stop()
 	}
-	var failed []error
+	failed := p.failed
+	p.failed = nil
 	for {
 		select {
 		case w := <-p.ready:
-			failed = append(failed, w.discard())
+			failed = errors.Join(failed, w.discard())
 		default:
-			return errors.Join(failed...)
+			return failed
 		}
+	}
+}
+
+// bury removes a sandbox in which nothing runs any more: to take its namespaces apart takes the kernel as long as
+// the command may have taken, and nobody has to wait for that.
+func (p *Pool) bury(process *launch.Process, in *cell) {
+	remove := func() {
+		process.Bury()
+		if err := in.remove(); err != nil {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.failed = errors.Join(p.failed, err)
+		}
+	}
+	p.mu.Lock()
+	closed := p.closed
+	if !closed {
+		p.buried.Go(remove)
+	}
+	p.mu.Unlock()
+	if closed {
+		remove() // nobody else waits for it any more
 	}
 }
 

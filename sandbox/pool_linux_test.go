@@ -182,3 +182,17 @@ func TestClosedPoolRunsNothing(t *testing.T) {
 		t.Errorf("%v, want ErrEnded", err)
 	}
 }
+
+// What is used counts for all processes, also those that the command did not wait for.
+func TestPoolCountsWhatAllHaveUsed(t *testing.T) {
+	t.Parallel()
+	p := pool(t, Spec{}, PoolOptions{Size: 1})
+	burn := "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"
+	r, err := p.Run(t.Context(), Spec{Args: []string{"sh", "-c", "(" + burn + "; touch /tmp/done) & until [ -e /tmp/done ]; do sleep 0.01; done"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if used := r.Usage.User + r.Usage.System; used < 20*time.Millisecond {
+		t.Errorf("%v of processor time, and a process that nobody waited for used more", used)
+	}
+}

@@ -239,6 +239,8 @@ func (r *resolved) resolveFilters(spec *Spec, host *Host) error {
 	switch {
 	case r.lives:
 		filters = keeperFilters
+	case r.waits:
+		filters = waitingInitFilters
 	case spec.Terminal != nil:
 		filters = terminalInitFilters
 	}

@@ -86,6 +86,11 @@ func Wait4(m *Memory, status, rusage int) Call {
 		{Mem: m, Offset: rusage, Text: "&rusage"}}}
 }
 
+// Getrusage writes to m what the children of the process have used that it has waited for, with theirs.
+func Getrusage(m *Memory, at int) Call {
+	return Call{Name: "getrusage", Args: []Arg{named(unix.RUSAGE_CHILDREN, "RUSAGE_CHILDREN"), {Mem: m, Offset: at, Text: "&rusage"}}}
+}
+
 // KillAll kills every process of the PID namespace but its first, which calls it.
 func KillAll() Call {
 	return Call{Name: "kill", Args: []Arg{num(-1), named(int64(unix.SIGKILL), "SIGKILL")}}

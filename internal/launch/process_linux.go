@@ -59,11 +59,34 @@ var ErrEnded = os.ErrProcessDone
 // Wait reads the end of the command and waits for the end of everything in the sandbox. It must be called
 // once, and Close after it.
 func (p *Process) Wait() (Exit, error) {
+	exit := p.reported(false)
+	return p.bury(exit)
+}
+
+// WaitReported is Wait, but returns when the end was reported. Whether PID 1 is yet to be waited for, by Bury, is
+// the second result. What was used is then as PID 1 has summed it up.
+func (p *Process) WaitReported() (exit Exit, lingers bool, err error) {
+	if exit = p.reported(true); exit.Reported {
+		exit.Counted = true
+		return exit, true, nil
+	}
+	exit, err = p.bury(exit)
+	return exit, false, err
+}
+
+// Bury waits for the end of a PID 1 that lingers, and releases everything that Close does.
+func (p *Process) Bury() {
+	_, _ = p.bury(Exit{}) // all was told
+	p.Close()
+}
+
+// reported reads the end of the command, and of the report if it is not to be brief.
+func (p *Process) reported(brief bool) Exit {
 	var exit Exit
 	if p.early != nil {
 		exit.take(p.early)
 	}
-	for {
+	for !(brief && exit.Reported) {
 		record, fds, err := p.report.read()
 		if err != nil {
 			break // the end of file, or of what can be read: the wait status decides
@@ -73,6 +96,11 @@ func (p *Process) Wait() (Exit, error) {
 			exit.take(&record)
 		}
 	}
+	return exit
+}
+
+// bury waits for PID 1, and completes what it has reported.
+func (p *Process) bury(exit Exit) (Exit, error) {
 	status, usage, err := p.reap()
 	if exit.Ended.IsZero() {
 		exit.Ended = time.Now()

@@ -375,7 +375,7 @@ func (c *checker) order() *Fault {
 		if name == "close" && c.at(0).kind == master && c.has(didTell) {
 			return nil
 		}
-		if c.p.Keeps && (name == "close_range" || name == "ppoll") {
+		if c.p.Keeps && (name == "close_range" || name == "ppoll") || c.p.Inbox != nil && name == "getrusage" {
 			return nil
 		}
 		if name != "sendmsg" && name != "write" && name != "wait4" && name != "kill" && name != "exit_group" {

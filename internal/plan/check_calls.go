@@ -116,6 +116,8 @@ func callOf(name string) (call, bool) {
 		return call{args: "fmn", returns: length}, true
 	case "read", "sendmsg":
 		return call{args: "fmn", returns: known}, true
+	case "getrusage":
+		return call{args: "nm"}, true
 	case "recvmsg":
 		return call{args: "fmn", returns: unknowable}, true
 	case "kill":

@@ -139,6 +139,8 @@ func (c *checker) effect() *Fault {
 		return c.sendmsg()
 	case "recvmsg":
 		return c.recvmsg()
+	case "getrusage":
+		return c.sum()
 	case "clone3":
 		return c.clone3()
 	case "wait4":

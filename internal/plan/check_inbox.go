@@ -87,3 +87,15 @@ func (c *checker) place(to int64) *Fault {
 	c.placed |= 1 << to
 	return c.expect(to)
 }
+
+// sum puts what all processes have used into the record of the end, when none is left: of a program that waits
+// the caller does not wait for PID 1 to end.
+func (c *checker) sum() *Fault {
+	usage := c.op.Call.Args[1]
+	if c.process != Init || c.p.Inbox == nil || c.emptied == 0 || c.emptied != c.i-1 || c.value(0) != unix.RUSAGE_CHILDREN ||
+		usage.Mem != c.p.Ops[c.waited].Call.Args[1].Mem || usage.Offset != RecordUsage || c.bytes(1, sizeofEnded-RecordUsage) == nil {
+		return c.fault(RuleReport, "getrusage of something else, or too early")
+	}
+	c.emptied = c.i
+	return nil
+}

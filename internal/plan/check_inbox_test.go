@@ -55,6 +55,8 @@ func sampleWaiting() *Program {
 		op.Label = []string{"leave 0", "leave 1", "leave 2"}[i]
 	}
 	replace(p, find(p, "leave streams")+1, 0, n.ops...)
+	end := p.Ops[find(p, "tell end")].Call.Args[1].Mem
+	replace(p, find(p, "tell end"), 0, &Op{Process: Init, Label: "sum", Call: kernel.Getrusage(end, RecordUsage)})
 	return p
 }
 
@@ -87,6 +89,9 @@ var inboxBreaks = []breach{
 	{RuleResult, "a length", with("receive command", func(op *Op) { op.Any = false })},
 	{RuleInbox, "a stream as another descriptor", with("place 0", func(op *Op) { op.Call.Args[1].Value, op.Want = 5, 5 })},
 	{RuleInbox, "a stream that closes", with("place 0", func(op *Op) { op.Call.Args[2].Value = unix.O_CLOEXEC })},
+	{RuleReport, "a sum before all have ended", move("sum", "wait")},
+	{RuleReport, "a sum that goes elsewhere", with("sum", func(op *Op) { op.Call = kernel.Getrusage(NewRecord(Ended, 0), RecordUsage) })},
+	{RuleReport, "a sum over the status", with("sum", func(op *Op) { op.Call.Args[1].Offset = RecordStatus })},
 	{RulePayload, "PID 1 keeps a stream", without("leave 1")},
 }
 

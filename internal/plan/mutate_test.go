@@ -17,7 +17,7 @@ import (
 var harmlessLoss = []string{
 	"umask", "command umask", "hostname", "lo up", "link", "make ", "attach ", "write file", "create mqueue",
 	"create proc", "create tmpfs", "create devpts", "look 1", "look 2", "exec 1", "go to dir", "close what is done with",
-	"restrict mask", "own peer", "late setresuid", "command setgroups", "command setresgid", "command setresuid",
+	"restrict mask", "own peer", "late setresuid", "sum", "command setgroups", "command setresgid", "command setresuid",
 }
 
 func isHarmlessLoss(label string) bool {
