@@ -35,7 +35,7 @@ type options struct {
 // these fails instead of being skipped.
 var has = map[string][]string{
 	"minimal": {"user-namespaces", "clone3", "sh", "true", "hugetlb"},
-	"systemd": {"user-namespaces", "clone3", "sh", "true", "unshare", "python3", "strace", "time", "bwrap", "java"},
+	"systemd": {"user-namespaces", "clone3", "sh", "true", "unshare", "python3", "strace", "time", "bwrap", "java", "podman"},
 }
 
 // slow is the factor by which emulation is slower than what it runs on, on a host with other work to do:

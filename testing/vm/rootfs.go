@@ -10,10 +10,11 @@ import (
 )
 
 // rootPackages are what the machine with systemd has besides the essential packages: the user's manager
-// and its bus, what tests of the ordinary suite use, and a Java that reads its cgroup's limits.
+// and its bus, what tests of the ordinary suite use, a Java that reads its cgroup's limits, and containers.
 var rootPackages = []string{
 	"systemd", "systemd-sysv", "dbus-user-session", "libpam-systemd", "uidmap", "util-linux", "iproute2",
 	"python3", "strace", "time", "bubblewrap", "libcap2-bin", "openjdk-17-jre-headless",
+	"podman", "crun",
 }
 
 // rootSize is that of the disk; what is not used takes no place.
