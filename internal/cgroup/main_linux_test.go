@@ -148,6 +148,8 @@ var programs = map[string]func(args []string){
 	"cycle": func(args []string) {
 		n, _ := strconv.Atoi(args[1])
 		ctx := context.Background()
+		over, end := context.WithCancel(ctx)
+		end()
 		tree, err := Find(ctx, Options{Path: args[0], Need: []Controller{Memory, Pids, CPU, IO}})
 		for range n {
 			var leaf *Leaf
@@ -158,7 +160,7 @@ var programs = map[string]func(args []string){
 				err = leaf.Update(Limits{MemoryMax: mib, PidsMax: 5, CPUMax: 1})
 			}
 			if err == nil {
-				leaf.SamplePeaks(ctx) // which does nothing here
+				leaf.SamplePeaks(over)
 				_, err = leaf.Used()
 			}
 			if err == nil {
