@@ -26,6 +26,12 @@ import (
 // Facts about the programs that map a range for a caller without privilege: when they fail, the start does,
 // with the cause, and nothing is left.
 
+// pretendSubordinates is what a host that does not exist sets aside for its user.
+func pretendSubordinates() (uids, gids []idmap.Subrange, err error) {
+	all := []idmap.Subrange{{HostID: 100000, Size: 65536}}
+	return all, all, nil
+}
+
 // badHelper puts a script in the place of newuidmap.
 func badHelper(t *testing.T, script string) (dir string) {
 	t.Helper()

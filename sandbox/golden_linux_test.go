@@ -59,10 +59,7 @@ func pretendHost(arch string, uid int) *Host {
 		facts:       facts,
 		stat:        func(path string) (fs.FileInfo, error) { return pretendFile{dir: !strings.HasSuffix(path, ".txt")}, nil },
 		subordinate: func() (int, int, bool) { return 100000, 100000, true },
-		ofCaller: func() (uids, gids []idmap.Subrange, err error) {
-			all := []idmap.Subrange{{HostID: 100000, Size: 65536}}
-			return all, all, nil
-		},
+		ofCaller:    pretendSubordinates,
 	}
 }
 
