@@ -18,7 +18,7 @@ import (
 )
 
 // Cmd is a command in a sandbox of its own, in the manner of exec.Cmd. It is used once, and by one
-// goroutine at a time, but for Signal, Kill, Pid, Stats, Pause, Resume, Resize and Update, which may be called at any
+// goroutine at a time, but for Signal, SignalAll, Kill, Pid, Stats, Pause, Resume, Resize and Update, which may be called at any
 // time after Start.
 type Cmd struct {
 	ctx     context.Context
@@ -39,6 +39,9 @@ type Cmd struct {
 
 	mu       sync.Mutex
 	cause    Ending          // why the sandbox was ended; 0 if it was not
+	asked    bool            // the command got its StopSignal, and may end by itself
+	killing  bool            // nothing may go on
+	killed   chan struct{}   // closed when all has been told to end
 	refused  string          // the call, where the cause is Forbidden
 	failure  error           // of what held the sandbox, where that is why it was ended
 	running  *launch.Process // what stop ends; nil before the start
@@ -53,9 +56,9 @@ type Cmd struct {
 }
 
 // Command returns the Cmd that runs spec. If ctx ends before the command does, everything in the sandbox
-// is killed at once.
+// is killed at once, unless spec has a StopSignal.
 func Command(ctx context.Context, spec Spec) *Cmd {
-	c := &Cmd{ctx: ctx, spec: spec, ended: make(chan struct{})}
+	c := &Cmd{ctx: ctx, spec: spec, ended: make(chan struct{}), killed: make(chan struct{})}
 	c.life, c.dead = context.WithCancel(context.Background())
 	return c
 }
@@ -216,6 +219,9 @@ func (c *Cmd) wait() (*Result, error) {
 		cause = own
 	}
 	r, verdictErr := verdict(&exit, cause, oom)
+	if c.wasAsked() && (r.Ended == Exited || r.Ended == Signaled) {
+		r.Ended = Canceled // how it did end is in the Result still
+	}
 	if r.Ended == Forbidden && r.Syscall == "" {
 		r.Syscall = c.refused
 	}

@@ -37,7 +37,7 @@ type joinedSet struct {
 
 // New makes a sandbox without a command: namespaces, file systems and cgroup, kept until Close, or until ctx
 // or this program ends. Of spec the fields of a command must be zero, but for those that its commands take
-// over where they have none of their own: Env, Dir, User, and of Limits WallTime, OutputMax and Rlimits. The
+// over where they have none of their own: Env, Dir, User, StopSignal and StopTimeout, and of Limits WallTime, OutputMax and Rlimits. The
 // other limits are those of all commands together; each that runs counts as one process more for PidsMax.
 //
 // The errors are those of Run before a start. The Sandbox must be closed.
@@ -104,7 +104,7 @@ func (s *Sandbox) Run(ctx context.Context, spec Spec) (*Result, error) {
 }
 
 // Command returns the Cmd that runs a command in the sandbox. Of spec only the command's own fields may be set:
-// Args, Env, Dir, Stdin, Stdout, Stderr, ExtraFiles, User, and of Limits WallTime, OutputMax and Rlimits;
+// Args, Env, Dir, Stdin, Stdout, Stderr, ExtraFiles, User, StopSignal, StopTimeout, and of Limits WallTime, OutputMax and Rlimits;
 // others are a *SpecError. Everything else is as New was told, and where a field is zero, that of New's Spec
 // counts.
 //

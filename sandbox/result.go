@@ -51,7 +51,7 @@ func (e Ending) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
 // Result is how a command ended, what it used, and what held it.
 type Result struct {
 	Ended    Ending
-	ExitCode int // -1 unless Exited
+	ExitCode int // -1 unless Exited, or Canceled and ended by itself after Spec.StopSignal
 	// Signal ended the command, if one did; 0 if none. Of a Forbidden run it is SIGSYS, with which the
 	// kernel ends a process for such a call.
 	Signal syscall.Signal

@@ -75,6 +75,9 @@ func (*Cmd) StderrPipe() (io.ReadCloser, error) { return nil, unsupported() }
 // Signal returns an error.
 func (*Cmd) Signal(os.Signal) error { return unsupported() }
 
+// SignalAll returns an error.
+func (*Cmd) SignalAll(os.Signal) error { return unsupported() }
+
 // Resize returns an error.
 func (*Cmd) Resize(uint16, uint16) error { return unsupported() }
 

@@ -4,6 +4,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/moby/sys/capability"
@@ -105,6 +106,14 @@ type Spec struct {
 	// had is an error beside the Result (*CollectError, joined); the rest is taken.
 	Collect []Collect
 
+	// StopSignal asks the command to end when the context of Run or Command ends: it gets this signal, and all
+	// is killed after StopTimeout, at a limit, or when the command has ended. Then the Result is Canceled, with
+	// the ExitCode or the Signal with which it ended, and the error is that of the context. Zero kills at once.
+	StopSignal syscall.Signal
+
+	// StopTimeout is how long the command may take after StopSignal; zero is DefaultStopTimeout.
+	StopTimeout time.Duration
+
 	// Limits bounds what the command uses; zero is no limit but the small ones of the base system.
 	Limits Limits
 
@@ -115,6 +124,9 @@ type Spec struct {
 	// was. Whatever is not listed fails closed, with an *UnsupportedError.
 	AllowMissing []Feature
 }
+
+// DefaultStopTimeout is how long a command may take to end after its StopSignal, if the Spec does not say.
+const DefaultStopTimeout = 10 * time.Second
 
 // Root is the file system that the command sees as /. At most one of Path and Layers is set.
 type Root struct {

@@ -51,6 +51,7 @@ func validateCommand(f *faults, spec *Spec) {
 	validateDir(f, spec.Dir)
 	validateStreams(f, spec)
 	validateTerminal(f, spec)
+	validateStop(f, spec)
 }
 
 // validateSandbox reports the faults of what holds every command.

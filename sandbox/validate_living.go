@@ -57,6 +57,9 @@ func commandOf(sandbox, command *Spec) Spec {
 	if command.User != nil {
 		full.User = command.User
 	}
+	if command.StopSignal != 0 {
+		full.StopSignal, full.StopTimeout = command.StopSignal, command.StopTimeout
+	}
 	if command.Limits.WallTime != 0 {
 		full.Limits.WallTime = command.Limits.WallTime
 	}

@@ -20,3 +20,17 @@ func sameWriter(a, b io.Writer) bool {
 	defer func() { _ = recover() }() // an interface in a comparable struct may hold what is not
 	return a == b
 }
+
+// validateStop checks how a command is asked to end.
+func validateStop(f *faults, spec *Spec) {
+	const lastSignal = 64 // SIGRTMAX
+	if sig := spec.StopSignal; sig < 0 || sig > lastSignal {
+		f.add("StopSignal", "%d is not from 1 to %d", int(sig), lastSignal)
+	}
+	switch d := spec.StopTimeout; {
+	case d < 0:
+		f.add("StopTimeout", "%v is negative", d)
+	case d > 0 && spec.StopSignal == 0:
+		f.add("StopTimeout", "set without a StopSignal")
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/moby/sys/capability"
 
@@ -109,6 +110,12 @@ func TestValidateFindsEachFault(t *testing.T) {
 		{"Groups negative", func(s *Spec) { s.User = &User{Groups: []int{0, -5}} }, "User.Groups[1]"},
 		{"too many Groups", func(s *Spec) { s.User = &User{Groups: make([]int, maxGroups+1)} }, "User.Groups"},
 
+		{"a stop signal", func(s *Spec) { s.StopSignal, s.StopTimeout = 15, time.Second }, ""},
+		{"no such signal", func(s *Spec) { s.StopSignal = 65 }, "StopSignal"},
+		{"a signal below all", func(s *Spec) { s.StopSignal = -1 }, "StopSignal"},
+		{"a time for no signal", func(s *Spec) { s.StopTimeout = time.Second }, "StopTimeout"},
+		{"a time that is over", func(s *Spec) { s.StopSignal, s.StopTimeout = 15, -1 }, "StopTimeout"},
+		{"a second output of a terminal", func(s *Spec) { s.Terminal, s.Stderr = &Terminal{}, io.Discard }, "Stderr"},
 		{"a capability", func(s *Spec) { s.Capabilities = []capability.Cap{capability.CAP_SYS_ADMIN} }, ""},
 		{"unknown capability", func(s *Spec) { s.Capabilities = []capability.Cap{63} }, "Capabilities[0]"},
 		{"too many capabilities", func(s *Spec) { s.Capabilities = make([]capability.Cap, 65) }, "Capabilities"},
@@ -290,7 +297,7 @@ func TestEveryFeatureIsKnown(t *testing.T) {
 // A new field of a Spec must not slip past validate: whoever adds one comes by here.
 func TestValidateKnowsEveryField(t *testing.T) {
 	for typ, n := range map[reflect.Type]int{
-		reflect.TypeFor[Spec](): 22, reflect.TypeFor[Collect](): 7, reflect.TypeFor[Root](): 4, reflect.TypeFor[Mount](): 7,
+		reflect.TypeFor[Spec](): 24, reflect.TypeFor[Collect](): 7, reflect.TypeFor[Root](): 4, reflect.TypeFor[Mount](): 7,
 		reflect.TypeFor[Limits](): 14, reflect.TypeFor[HugetlbMax](): 2, reflect.TypeFor[CgroupOptions](): 3, reflect.TypeFor[IOLimit](): 5, reflect.TypeFor[Rlimit](): 3, reflect.TypeFor[User](): 3,
 	} {
 		if typ.NumField() != n {

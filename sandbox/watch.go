@@ -28,7 +28,7 @@ func (c *Cmd) watch() {
 		c.watchers.Go(func() {
 			select {
 			case <-c.ctx.Done():
-				c.stop(Canceled)
+				c.cancel(timeout)
 			case <-timeout:
 				c.stop(TimedOut)
 			case <-c.ended:
@@ -55,8 +55,7 @@ func (c *Cmd) watch() {
 		c.watchers.Go(func() {
 			defer cancel()
 			select {
-			case <-c.ctx.Done():
-				c.stop(Canceled)
+			case <-c.killed:
 			case <-c.ended:
 			}
 		})
@@ -90,8 +89,10 @@ func (c *Cmd) watchCell() {
 func (c *Cmd) fail(op string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.cause == 0 {
-		c.cause, c.failure = Canceled, &OpError{Index: -1, Op: op, Err: err}
+	if c.claim(Canceled) {
+		if !c.asked {
+			c.failure = &OpError{Index: -1, Op: op, Err: err}
+		}
 		c.end()
 	}
 }
@@ -100,8 +101,8 @@ func (c *Cmd) fail(op string, err error) {
 func (c *Cmd) forbid(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.cause == 0 {
-		c.cause, c.refused = Forbidden, name
+	if c.claim(Forbidden) {
+		c.cause, c.refused = Forbidden, name // of a command that was asked to end, too
 		c.end()
 	}
 }
@@ -115,8 +116,7 @@ const stopGrace = time.Second
 func (c *Cmd) stop(cause Ending) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.cause == 0 {
-		c.cause = cause
+	if c.claim(cause) {
 		c.end()
 	}
 }
@@ -137,6 +137,8 @@ func (c *Cmd) end() {
 		return
 	}
 	p := c.running
+	c.killing = true
+	defer close(c.killed)
 	if c.keeps {
 		_ = p.Kill() // it may have ended
 		return

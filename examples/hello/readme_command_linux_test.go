@@ -7,6 +7,8 @@ import (
 	"log"
 	"os"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/moby/sys/capability"
 
@@ -46,4 +48,16 @@ func Example_terminal() {
 	result, err := cmd.Wait()
 	fmt.Println(result, err, strings.Contains(screen.String(), "/dev/pts/0\r\n"), strings.HasSuffix(screen.String(), "you typed a line\r\n"))
 	// Output: exit status 0 <nil> true true
+}
+
+func Example_stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	result, err := sandbox.Run(ctx, sandbox.Spec{
+		Args:        []string{"sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.01; done"},
+		StopSignal:  syscall.SIGTERM, // zero kills at once
+		StopTimeout: 5 * time.Second, // what is not over by then is killed
+	})
+	fmt.Println(result, err, result.ExitCode)
+	// Output: canceled context deadline exceeded 7
 }

@@ -23,6 +23,8 @@ func exitCode(r *sandbox.Result, err error, interrupt syscall.Signal) int {
 		return exitNotFound
 	case r == nil && (errors.Is(err, sandbox.ErrNotExecutable) || errors.Is(err, sandbox.ErrNoInterpreter)):
 		return exitNotExecutable
+	case interrupt != 0 && r != nil && r.Ended == sandbox.Canceled && r.ExitCode >= 0:
+		return r.ExitCode // after --stop-signal
 	case interrupt != 0 && (r == nil || r.Ended == sandbox.Canceled):
 		return exitSignal + int(interrupt)
 	case r == nil || err != nil && !(onlyUncollected(err) && r.Err() != nil):

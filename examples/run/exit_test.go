@@ -32,6 +32,7 @@ func TestExitCode(t *testing.T) {
 		{&sandbox.Result{Ended: sandbox.OutputExceeded, ExitCode: -1}, nil, 0, 124},
 		{&sandbox.Result{Ended: sandbox.Canceled, ExitCode: -1}, context.Canceled, syscall.SIGINT, 130},
 		{&sandbox.Result{Ended: sandbox.Canceled, ExitCode: -1}, context.Canceled, syscall.SIGTERM, 143},
+		{&sandbox.Result{Ended: sandbox.Canceled, ExitCode: 3}, context.Canceled, syscall.SIGTERM, 3},
 		{nil, context.Canceled, syscall.SIGTERM, 143},
 		{&sandbox.Result{Ended: sandbox.Exited}, errors.New("the disk is full"), 0, 125},
 		{&sandbox.Result{Ended: sandbox.Exited}, &sandbox.CollectError{Path: "/x"}, 0, 125},

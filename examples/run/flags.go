@@ -49,6 +49,8 @@ func parse(args []string) (options, error) {
 		return o, errors.New("there is no command to run")
 	case o.rootWritable && o.root == "":
 		return o, errors.New("--root-writable: there is no --root")
+	case o.stopTimeout > 0 && o.stopSignal == 0:
+		return o, errors.New("--stop-timeout: there is no --stop-signal")
 	case o.interactive && !o.tty:
 		return o, errors.New("--interactive: there is no --tty to type at; without one the command has standard input itself")
 	case o.explain && o.json:

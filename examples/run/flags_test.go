@@ -3,6 +3,7 @@ package main
 import (
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,6 +37,9 @@ func TestParse(t *testing.T) {
 		{"--root r --root-writable true", options{root: "r", rootWritable: true}},
 		{"--env A=b=c --env D --env=E= --clear-env true", options{env: []string{"A=b=c", "D", "E="}, clearEnv: true}},
 		{"--uid 7 --gid=7 true", options{uid: &seven, gid: &seven}},
+		{"--stop-signal term --stop-timeout 5 true", options{stopSignal: syscall.SIGTERM, stopTimeout: 5 * time.Second}},
+		{"--stop-signal=SIGINT true", options{stopSignal: syscall.SIGINT}},
+		{"--stop-signal 64 true", options{stopSignal: 64}},
 		{"-t true", options{tty: true}},
 		{"-it true", options{tty: true, interactive: true}},
 		{"-ti true", options{tty: true, interactive: true}},
@@ -88,6 +92,9 @@ func TestParseRefuses(t *testing.T) {
 		"--bind a":                              "--bind: it takes SRC DST",
 		"--bind=a true":                         "--bind: \"a\" is not of the form SRC:DST",
 		"--bind=a:/b:/c true":                   "a path with a colon needs --bind SRC DST",
+		"--stop-timeout 5 true":                 "--stop-timeout: there is no --stop-signal",
+		"--stop-signal SIGNAL true":             `--stop-signal: "SIGNAL" is no signal (signal(7))`,
+		"--stop-signal 0 true":                  `--stop-signal: "0" is no signal`,
 		"-i true":                               "--interactive: there is no --tty to type at",
 		"-ix true":                              "-ix: there is no such option",
 		"-t=1 true":                             "-t=1: there is no such option",

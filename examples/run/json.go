@@ -74,7 +74,7 @@ func newReport(r *sandbox.Result, err error) *report {
 		return rep
 	}
 	rep.Ended, rep.Signal, rep.Syscall = r.Ended.String(), int(r.Signal), r.Syscall
-	if r.Ended == sandbox.Exited {
+	if r.ExitCode >= 0 {
 		rep.ExitCode = &r.ExitCode
 	}
 	u := &r.Usage

@@ -11,11 +11,9 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
 	"syscall"
 
@@ -135,11 +133,11 @@ func start(o *options, spec sandbox.Spec) (policy *seccomp.Policy, result *sandb
 		// What is no *os.File goes through a pipe, where it is counted.
 		spec.Stdout, spec.Stderr = struct{ io.Writer }{os.Stdout}, struct{ io.Writer }{os.Stderr}
 	}
-	ctx, ignore := awaitSignals(o.tty && o.interactive)
+	ctx, ender := awaitSignals(o.tty && o.interactive)
 	at := &screen{fd: -1}
 	stop := func() syscall.Signal {
 		at.restore() // before a signal ends this process again
-		return ignore()
+		return ender.stop()
 	}
 	if o.tty {
 		if err = at.use(&spec, o.interactive); err != nil {
@@ -153,6 +151,7 @@ func start(o *options, spec sandbox.Spec) (policy *seccomp.Policy, result *sandb
 	}
 	cmd := sandbox.Command(ctx, spec)
 	if err = cmd.Start(); err == nil {
+		ender.cmd.Store(cmd)
 		unfollow := at.follow(cmd)
 		result, err = cmd.Wait()
 		unfollow()
@@ -160,46 +159,10 @@ func start(o *options, spec sandbox.Spec) (policy *seccomp.Policy, result *sandb
 	return nil, result, stop(), err
 }
 
-// awaitSignals returns a context that ends with SIGINT or SIGTERM, and if the terminal is raw with what else
-// would end this process and leave it so. Stop ends that, and returns the signal; 0 if none came.
-func awaitSignals(raw bool) (ctx context.Context, stop func() syscall.Signal) {
-	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 1)
-	ending := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
-	if raw {
-		ending = append(ending, leaving...)
-		if len(stopping) > 0 {
-			signal.Ignore(stopping...)
-		}
-	}
-	for _, s := range ending {
-		if !signal.Ignored(s) { // as by nohup, or by a shell for its background jobs
-			signal.Notify(signals, s)
-		}
-	}
-	ended, got := make(chan struct{}), make(chan syscall.Signal, 1)
-	go func() {
-		defer close(got)
-		select {
-		case s := <-signals:
-			if number, ok := s.(syscall.Signal); ok {
-				got <- number
-			}
-			cancel()
-		case <-ended:
-		}
-	}()
-	return ctx, func() syscall.Signal {
-		close(ended)
-		signal.Stop(signals)
-		cancel()
-		return <-got
-	}
-}
-
 // tell prints what a user at a terminal wants to know and cannot see from the exit code alone.
 func tell(r *sandbox.Result, err error, interrupt syscall.Signal) {
 	switch {
+	case interrupt != 0 && r != nil && r.Ended == sandbox.Canceled && r.ExitCode >= 0: // as it was asked to
 	case interrupt != 0 && (r == nil || r.Ended == sandbox.Canceled):
 		complain(fmt.Errorf("ended by %v", interrupt))
 	case err != nil:

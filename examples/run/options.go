@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/moby/sys/capability"
@@ -33,6 +34,8 @@ type options struct {
 
 	tty          bool // the command has a terminal
 	interactive  bool // and standard input is typed at it
+	stopSignal   syscall.Signal
+	stopTimeout  time.Duration
 	shareNet     bool
 	limits       sandbox.Limits
 	cgroup       sandbox.CgroupOptions
@@ -90,6 +93,9 @@ func sections() []section {
 				func(o *options, _ []string) error { o.tty = true; return nil }},
 			{"interactive", "", "type standard input at that terminal; or -i, and both is -it",
 				func(o *options, _ []string) error { o.interactive = true; return nil }},
+			{"stop-signal", "SIGNAL", "pass SIGINT and SIGTERM on to it as SIGNAL, in place of killing it", setStopSignal},
+			{"stop-timeout", "TIME", "kill it if it has not ended TIME after that; default 10s",
+				duration(func(o *options) *time.Duration { return &o.stopTimeout })},
 			{"share-net", "", "use the caller's network in place of none",
 				func(o *options, _ []string) error { o.shareNet = true; return nil }},
 		}},

@@ -5,7 +5,12 @@ package main
 import (
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
+
+// signalNumber returns the signal with a name such as SIGTERM; 0 if there is none.
+func signalNumber(name string) syscall.Signal { return unix.SignalNum(name) }
 
 // resized are the signals that say that the terminal has another size.
 var resized = []os.Signal{syscall.SIGWINCH}

@@ -24,6 +24,8 @@ func (o *options) spec(stdin io.Reader, lookup func(key string) (string, bool)) 
 		Root:         sandbox.Root{Path: o.root, Writable: o.rootWritable},
 		Hostname:     o.hostname,
 		Capabilities: o.caps,
+		StopSignal:   o.stopSignal,
+		StopTimeout:  o.stopTimeout,
 		Limits:       o.limits,
 		AllowMissing: o.allowMissing,
 		User:         o.user,
