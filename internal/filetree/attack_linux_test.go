@@ -130,12 +130,15 @@ func (b *box) swapping() (stop func()) {
 // raceFor is how long a race lasts that no side may win.
 const raceFor = time.Second
 
+// maxRace is how long a slow host has to show that somebody swaps at all.
+const maxRace = 30 * time.Second
+
 func TestNoSwapLeadsOutOfTheTree(t *testing.T) {
 	b := newBox(t)
 	stop := b.swapping()
 	defer stop()
 	n, fooled := 0, 0
-	for end := time.Now().Add(raceFor); time.Now().Before(end); n++ {
+	for start := time.Now(); time.Since(start) < raceFor || fooled == 0 && time.Since(start) < maxRace; n++ {
 		var out bytes.Buffer
 		// Errors are allowed: the tree changes under the reader.
 		if tr, err := Open(t.Context(), b.root, "out/file", Options{MaxBytes: 1 << 20, MaxFiles: 100}); err == nil {
@@ -169,7 +172,7 @@ func TestNoSwapLeadsOutOfTheTree(t *testing.T) {
 			}
 		}
 	}
-	if n < 10 || fooled == 0 {
+	if fooled == 0 {
 		t.Errorf("%d rounds, of which a naive reader was fooled in %d: this proves nothing", n, fooled)
 	}
 }
