@@ -61,3 +61,41 @@ func Example_stop() {
 	fmt.Println(result, err, result.ExitCode)
 	// Output: canceled context deadline exceeded 7
 }
+
+func Example_interact() {
+	ctx := context.Background()
+	verdicts, err := func() (verdicts [2]*sandbox.Result, err error) {
+		answers, say, err := os.Pipe() // from the solution to the interactor
+		if err != nil {
+			return verdicts, err
+		}
+		questions, ask, err := os.Pipe() // and back
+		if err != nil {
+			return verdicts, err
+		}
+		limits := sandbox.Limits{WallTime: 10 * time.Second} // also if both wait for each other
+		interactor := sandbox.Command(ctx, sandbox.Spec{
+			Args:  []string{"sh", "-c", "echo 6 7; read x; test $x = 42"},
+			Stdin: answers, Stdout: ask, Limits: limits,
+		})
+		solution := sandbox.Command(ctx, sandbox.Spec{
+			Args:  []string{"sh", "-c", "read a b; echo $((a * b))"},
+			Stdin: questions, Stdout: say, Limits: limits,
+		})
+		err = errors.Join(interactor.Start(), solution.Start())
+		for _, end := range []*os.File{answers, say, questions, ask} {
+			end.Close() // the commands have theirs: if one ends, the other sees it
+		}
+		if err != nil {
+			_ = interactor.Kill() // whichever was started
+			_ = solution.Kill()
+		}
+		for i, cmd := range []*sandbox.Cmd{interactor, solution} {
+			result, waitErr := cmd.Wait()
+			verdicts[i], err = result, errors.Join(err, waitErr)
+		}
+		return verdicts, err
+	}()
+	fmt.Println(verdicts[0], verdicts[1], err)
+	// Output: exit status 0 exit status 0 <nil>
+}
