@@ -55,7 +55,8 @@ func bench(runs int, command string) error {
 	}
 	list := contestants(command)
 	if limited, err := limited(command); err != nil {
-		fmt.Printf("no cgroup to measure: %v\n\n", err)
+		fmt.Printf("no cgroup to measure: %v\n", err)
+		fmt.Printf("in a machine that has one: make vm-test VM=\"-run '^$' ./sandbox -- -test.bench InCgroup\"\n\n")
 	} else {
 		list = append(list, limited)
 	}
