@@ -53,7 +53,12 @@ func bench(runs int, command string) error {
 			return err
 		}
 	}
-	list := contestants(command)
+	there, err := keep(command)
+	if err != nil {
+		return err
+	}
+	defer there.close()
+	list := append(contestants(command), there.contestants()...)
 	if limited, err := limited(command); err != nil {
 		fmt.Printf("no cgroup to measure: %v\n", err)
 		fmt.Printf("in a machine that has one: make vm-test VM=\"-run '^$' ./sandbox -- -test.bench InCgroup\"\n\n")
@@ -77,7 +82,7 @@ func bench(runs int, command string) error {
 	if err := callers(os.Stdout, runs, command); err != nil {
 		return err
 	}
-	return throughput(os.Stdout, runs, command)
+	return throughput(os.Stdout, runs, list)
 }
 
 // payload compiles the smallest program there is a compiler for.
@@ -236,43 +241,6 @@ func grow() (release func()) {
 		heap = nil
 		debug.FreeOSMemory()
 	}
-}
-
-// throughput compares eight callers at a time with one.
-func throughput(out io.Writer, runs int, command string) error {
-	run := ringfence(command)
-	rate := func(callers int) (float64, error) {
-		var wg sync.WaitGroup
-		errs := make(chan error, callers)
-		began := time.Now()
-		for range callers {
-			wg.Go(func() {
-				for range runs {
-					if err := run(); err != nil {
-						errs <- err
-						return
-					}
-				}
-			})
-		}
-		wg.Wait()
-		select {
-		case err := <-errs:
-			return 0, err
-		default:
-		}
-		return float64(callers*runs) / time.Since(began).Seconds(), nil
-	}
-	one, err := rate(1)
-	if err != nil {
-		return err
-	}
-	eight, err := rate(8)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "throughput of 8 callers at a time: %.0f/s, of one: %.0f/s, ratio %.2f on %d processors\n", eight, one, eight/one, runtime.NumCPU())
-	return nil
 }
 
 func median(t []time.Duration) time.Duration { return quantile(t, .5) }
