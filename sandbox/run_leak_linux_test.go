@@ -189,12 +189,15 @@ func strays(marker string) []string {
 	return found
 }
 
-func TestKilledCallerLeavesNothing(t *testing.T) {
+func TestKilledCallerLeavesNothing(t *testing.T) { killCallers(t, "loop") }
+
+// killCallers kills programs that start sandboxes, each at another moment, and looks for what is left.
+func killCallers(t *testing.T, name string) {
 	sandboxtest.Need(t, sandboxtest.UserNamespaces())
 	before := holds()
 	for i := range times("RINGFENCE_KILLS", 25) {
 		marker := fmt.Sprintf("marker-%d-%d", os.Getpid(), i)
-		cmd := caller(t, "loop")
+		cmd := caller(t, name)
 		cmd.Env = append(cmd.Env, markerEnv+"="+marker)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
