@@ -189,6 +189,9 @@ func (c *inputCopy) run() {
 		err = nil // the command did not read it all
 	}
 	if c.typed {
+		if r, ok := c.from.(*patientReader); ok {
+			r.Close()
+		}
 		keys.end(c.ended)
 		c.done <- err
 		return

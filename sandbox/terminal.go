@@ -80,11 +80,48 @@ func (s *streams) attach(master *os.File, spec *Spec, exceeded func()) {
 	}
 	s.outputs = append(s.outputs, out)
 	in := &inputCopy{from: eofReader{}, to: master, typed: true, ended: s.ended, done: make(chan error, 1)}
-	if spec.Stdin != nil {
-		in.from = spec.Stdin
+	switch r := spec.Stdin.(type) {
+	case nil:
+	case *os.File:
+		in.from = s.patient(r)
+	default:
+		in.from = r
 	}
 	s.inputs = append(s.inputs, in)
 }
+
+// patient returns a reader of f that leaves off at the end: what is typed at the caller's own terminal after that
+// is for somebody else.
+func (s *streams) patient(f *os.File) io.Reader {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return f // which is read once more than it should be
+	}
+	s.atEnd(w)
+	return &patientReader{file: f, end: r}
+}
+
+// patientReader reads a file when there is something to be read, until the other end of a pipe is closed.
+type patientReader struct{ file, end *os.File }
+
+func (r *patientReader) Read(b []byte) (int, error) {
+	for {
+		fds := []unix.PollFd{{Fd: int32(r.file.Fd()), Events: unix.POLLIN}, {Fd: int32(r.end.Fd()), Events: unix.POLLIN}}
+		_, err := unix.Poll(fds, -1)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return 0, os.NewSyscallError("poll", err)
+		case fds[1].Revents != 0:
+			return 0, os.ErrClosed
+		default:
+			return r.file.Read(b)
+		}
+	}
+}
+
+// Close is called when nothing is read any more.
+func (r *patientReader) Close() error { return r.end.Close() }
 
 // terminalRoom is more than the kernel keeps of what was written to a terminal and not read yet
 // (TTYB_DEFAULT_MEM_LIMIT of drivers/tty/tty_buffer.c, and what its reader has).
@@ -141,9 +178,8 @@ func (t *typist) end(done <-chan struct{}) {
 			}
 			again = min(2*again, lastRetype)
 			timer.Reset(again)
-			now, was := false, lines
-			word, now = t.eof()
-			if lines = now; !now && !was {
+			was := lines
+			if word, lines = t.eof(); !lines && !was {
 				word = nil
 			}
 		}

@@ -228,6 +228,33 @@ func TestEndOfStdinIsTypedForEveryReader(t *testing.T) {
 	}
 }
 
+// What is typed at the caller's terminal after the end is not taken by what has read it for the command.
+func TestNothingIsReadAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	if _, err := io.WriteString(w, "first\n"); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	spec := script("stty -echo; read -r x; echo $x")
+	spec.Terminal, spec.Stdin, spec.Stdout = &Terminal{}, r, &out
+	if result := run(t, spec); result.Err() != nil || !strings.Contains(out.String(), "first\r\n") {
+		t.Errorf("%v, %q", result, out.Bytes())
+	}
+	if _, err := io.WriteString(w, "second"); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 10)
+	if n, err := r.Read(buf); err != nil || string(buf[:n]) != "second" {
+		t.Errorf("%q, %v", buf[:n], err)
+	}
+}
+
 // What the command has written is there at the end, however fast it ends, and whoever else it left behind.
 func TestAllOutputOfATerminalArrives(t *testing.T) {
 	t.Parallel()
