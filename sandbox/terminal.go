@@ -98,15 +98,20 @@ func (s *streams) patient(f *os.File) io.Reader {
 		return f // which is read once more than it should be
 	}
 	s.atEnd(w)
-	return &patientReader{file: f, end: r}
+	return &patientReader{file: f, end: r, fd: int32(f.Fd()), endFD: int32(r.Fd())}
 }
 
 // patientReader reads a file when there is something to be read, until the other end of a pipe is closed.
-type patientReader struct{ file, end *os.File }
+type patientReader struct {
+	file, end *os.File
+	// Their numbers, asked for before anybody could close the file. If it is closed meanwhile, and the number
+	// another's, Read says so.
+	fd, endFD int32
+}
 
 func (r *patientReader) Read(b []byte) (int, error) {
 	for {
-		fds := []unix.PollFd{{Fd: int32(r.file.Fd()), Events: unix.POLLIN}, {Fd: int32(r.end.Fd()), Events: unix.POLLIN}}
+		fds := []unix.PollFd{{Fd: r.fd, Events: unix.POLLIN}, {Fd: r.endFD, Events: unix.POLLIN}}
 		_, err := unix.Poll(fds, -1)
 		switch {
 		case errors.Is(err, unix.EINTR):
