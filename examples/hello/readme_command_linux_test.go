@@ -50,16 +50,23 @@ func Example_terminal() {
 	// Output: exit status 0 <nil> true true
 }
 
+// written is a Writer that does something when it is written to.
+type written func()
+
+func (w written) Write(b []byte) (int, error) { w(); return len(b), nil }
+
 func Example_stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	ready := written(cancel)
 	result, err := sandbox.Run(ctx, sandbox.Spec{
-		Args:        []string{"sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.01; done"},
+		Args:        []string{"sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done"},
+		Stdout:      ready,           // ends ctx when the command says so
 		StopSignal:  syscall.SIGTERM, // zero kills at once
 		StopTimeout: 5 * time.Second, // what is not over by then is killed
 	})
 	fmt.Println(result, err, result.ExitCode)
-	// Output: canceled context deadline exceeded 7
+	// Output: canceled context canceled 7
 }
 
 func Example_interact() {
