@@ -216,6 +216,13 @@ func TestCollectGoesWithEverythingElseThatTheCallerGets(t *testing.T) {
 	if r := run(t, spec); r.Err() != nil || out.String() != "x\n" {
 		t.Errorf("%v, %q", r, &out)
 	}
+	out.Reset()
+	var screen bytes.Buffer
+	spec.Terminal, spec.Stdout = &Terminal{}, &screen
+	spec.Args[2] = "tty >/tmp/tty; " + spec.Args[2] + "; echo shown"
+	if r := run(t, spec); r.Err() != nil || out.String() != "x\n" || !strings.Contains(screen.String(), "shown") {
+		t.Errorf("with a terminal: %v, %q, %q", r, &out, &screen)
+	}
 }
 
 func TestCommandHasNothingOfWhatCollects(t *testing.T) {
