@@ -11,10 +11,10 @@ import (
 // then reads as paths, strings and arrays of pointers to them.
 const (
 	inboxPaths   = 12       // candidates for the command
-	inboxPath    = 4096     // bytes of the working directory, and of the first candidate: PATH_MAX
-	inboxOther   = 512      // bytes of each further candidate
-	inboxStrings = 96 << 10 // bytes of Args and Env
-	inboxVector  = 1024     // pointers of each, and one that is NULL
+	inboxPath    = 1024     // bytes of the working directory, and of the first candidate
+	inboxOther   = 256      // bytes of each further candidate
+	inboxStrings = 64 << 10 // bytes of Args and Env
+	inboxVector  = 256      // pointers of each, and one that is NULL
 
 	inboxDir  = 0
 	inboxArgv = inboxDir + inboxPath + inboxPath + (inboxPaths-1)*inboxOther

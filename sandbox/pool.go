@@ -151,7 +151,7 @@ func (p *Pool) take(ctx context.Context) (*pooled, error) {
 	for {
 		select {
 		case w := <-p.ready:
-			p.free <- struct{}{}
+			p.refill()
 			if w.err == nil && w.process.AwaitEnd(0) {
 				_ = w.discard() // somebody has killed it: another one will do
 				continue
@@ -168,6 +168,15 @@ func (p *Pool) take(ctx context.Context) (*pooled, error) {
 			return nil, ended
 		}
 	}
+}
+
+// refillDelay is for how long a command has the processors for itself before another sandbox is made. What is
+// made ahead is meant to be fast: on two processors the making made a short command take a third longer.
+const refillDelay = time.Millisecond
+
+// refill lets one more sandbox be made.
+func (p *Pool) refill() {
+	time.AfterFunc(refillDelay, func() { p.free <- struct{}{} }) // there is room for as many as were made
 }
 
 // release says that a command has ended.
@@ -274,8 +283,9 @@ func (p *Pool) Run(ctx context.Context, spec Spec) (*Result, error) {
 // fields may be set: Args, Env, Dir, Stdin, Stdout, Stderr, and of Limits WallTime and OutputMax; others are a
 // *SpecError. Everything else, and what is left zero, is as in the Spec of the pool.
 //
-// Args and Env together take 96 KiB at most, and PATH has 12 entries at most, with 512 bytes each for the entry
-// and Args[0]: a *SpecError says so. Any other way to run a command has higher bounds.
+// Args and Env together take 64 KiB at most, with 256 strings each; Dir, and Args[0] with a slash in it, 1023
+// bytes; and PATH has 12 entries at most, with 255 bytes each for the entry and Args[0]: a *SpecError says so. Any
+// other way to run a command has higher bounds.
 func (p *Pool) Command(ctx context.Context, spec Spec) *Cmd {
 	c := Command(ctx, spec)
 	c.pool = p

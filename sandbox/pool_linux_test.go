@@ -65,9 +65,9 @@ func TestPoolSaysWhatWentWrong(t *testing.T) {
 		"hostname":  {Args: []string{"true"}, Hostname: "x"},
 		"user":      {Args: []string{"true"}, User: &User{}},
 		"long":      {Args: []string{"true", strings.Repeat("x", 100_000)}},
-		"many":      {Args: make([]string, 2000)},
+		"many":      {Args: make([]string, 300)},
 		"much PATH": {Args: []string{"true"}, Env: []string{"PATH=/a:/b:/c:/d:/e:/f:/g:/h:/i:/j:/k:/l:/m"}},
-		"long PATH": {Args: []string{"true"}, Env: []string{"PATH=/a:/" + strings.Repeat("b", 600)}},
+		"long PATH": {Args: []string{"true"}, Env: []string{"PATH=/a:/" + strings.Repeat("b", 300)}},
 	} {
 		if name == "many" {
 			spec.Args[0] = "true"
