@@ -242,6 +242,8 @@ func (c *Cmd) cgroup() (*cgroup.Leaf, error) {
 	switch {
 	case c.process == nil:
 		return nil, errors.New("sandbox: not started")
+	case c.in != nil:
+		return nil, errors.New("sandbox: a command in a Sandbox has no cgroup of its own: ask the Sandbox")
 	case c.cell == nil:
 		return nil, &UnsupportedError{Feature: Cgroup, Needs: "a sandbox with a cgroup", Remedy: "set Spec.Cgroup.Always, or a limit that needs one"}
 	}
