@@ -52,6 +52,8 @@ func compileJoin(r *resolved) *plan.Program {
 
 	c.compileStub(b)
 	c.compileEnter(b)
+	c.compileTerminal(b)
+	c.compileLeaveEntries(b)
 	c.compileJoinConfine(b)
 	b.Fork("start a process for the command", c.commandFlags(), c.started, plan.Command, c.compileCommand)
 	c.compileInitConfine(b)
@@ -138,6 +140,10 @@ func newCompilation(r *resolved) *compilation {
 			c.entries = append(c.entries, c.inherited)
 			c.inherited++
 		}
+		if r.terminal != nil {
+			c.pts = c.inherited
+			c.inherited++
+		}
 	}
 	c.cloned = plan.NewRecord(plan.Cloned, 0)
 	c.started = plan.NewRecord(plan.Started, len(r.candidates))
@@ -174,6 +180,7 @@ func (c *compilation) program(stub *plan.Builder) *plan.Program {
 		p.Inbox, p.InboxFD = c.told, c.inbox
 	}
 	if c.joins {
+		p.Terminals = c.pts
 		for i, ns := range c.namespaceKinds() {
 			p.Joins = append(p.Joins, plan.Namespace{FD: c.entries[i], Kind: kernel.CloneFlags(ns.flag)})
 		}

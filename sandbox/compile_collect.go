@@ -21,11 +21,15 @@ func (r *resolved) held() []namespaceKind {
 	return held
 }
 
-// extras counts the descriptors that come with the start: the /proc to watch, what is held, the terminal.
+// extras counts the descriptors that come with the start: the /proc to watch, what is held with the devpts of a
+// sandbox that lives before the root, the terminal.
 func (r *resolved) extras() int {
 	n := r.firstHeld()
 	if held := r.held(); held != nil {
 		n += len(held) + 1
+	}
+	if r.lives {
+		n++ // its terminals
 	}
 	if r.terminal != nil {
 		n++

@@ -68,7 +68,14 @@ func (c *compilation) compileEnter(b *plan.Builder) {
 		// A change of ID has set it to fs.suid_dumpable.
 		b.Call("keep the joiner out of everybody's reach still", kernel.Prctl(unix.PR_SET_DUMPABLE, 0))
 	}
+}
+
+// compileLeaveEntries closes what the joiner has come by.
+func (c *compilation) compileLeaveEntries(b *plan.Builder) {
 	b.Close(c.entries...)
+	if c.terminal != nil {
+		b.Close(c.pts)
+	}
 }
 
 // compileJoinConfine takes from the joiner what neither it nor the command will need.

@@ -15,6 +15,10 @@ import (
 //
 // Nothing here is looked up by a path: the Spec may have covered /dev/pts by then.
 func (c *compilation) compileTerminal(b *plan.Builder) {
+	if c.lives {
+		c.held = append(c.held, c.inherited+len(c.held))
+		b.DupCloseOnExec("hold the terminals for the caller", c.pts, c.held[len(c.held)-1])
+	}
 	if c.terminal == nil {
 		return
 	}
@@ -27,6 +31,11 @@ func (c *compilation) compileTerminal(b *plan.Builder) {
 	}
 	for fd := range stdio {
 		b.Dup("put the terminal on "+[...]string{"standard input", "standard output", "standard error"}[fd], peer, fd)
+	}
+	if c.joins {
+		b.Close(peer)
+		c.master = master
+		return
 	}
 	c.master = c.inherited + len(c.held)
 	if master != c.master {

@@ -148,7 +148,11 @@ var (
 	// PID 1 of a sandbox that waits for its command sums up what was used.
 	waitingInitFilters = perArch(func(arch string) (filter, error) { return ownFilter(initPolicy("getrusage"), arch) })
 	keeperFilters      = perArch(func(arch string) (filter, error) { return ownFilter(keeperPolicy, arch) })
-	joinerFilters      = perArch(func(arch string) (filter, error) { return ownFilter(joinerPolicy, arch) })
+	joinerFilters      = perArch(func(arch string) (filter, error) { return ownFilter(onlyPolicy(joinerCalls...), arch) })
+	// A joiner closes the master of the terminal when the caller has it.
+	terminalJoinerFilters = perArch(func(arch string) (filter, error) {
+		return ownFilter(onlyPolicy(append([]string{"close"}, joinerCalls...)...), arch)
+	})
 )
 
 // ownFilter compiles a policy for a process of this library, in which a kill is one.
@@ -205,9 +209,9 @@ func initPolicy(more ...string) *seccomp.Policy {
 // wait for its end, and end.
 var keeperPolicy = onlyPolicy("sendmsg", "write", "close_range", "ppoll", "read", "rt_sigreturn", "restart_syscall", "exit_group")
 
-// joinerPolicy is what a joiner may do once its command runs: tell the caller, wait, tell the end, and end. It
+// joinerCalls is what a joiner may do once its command runs: tell the caller, wait, tell the end, and end. It
 // is outside of the sandbox's PID namespace, and may signal nobody.
-var joinerPolicy = onlyPolicy("sendmsg", "write", "wait4", "restart_syscall", "exit_group")
+var joinerCalls = []string{"sendmsg", "write", "wait4", "restart_syscall", "exit_group"}
 
 func onlyPolicy(names ...string) *seccomp.Policy {
 	return &seccomp.Policy{

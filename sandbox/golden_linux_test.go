@@ -305,7 +305,7 @@ var reasons = []struct{ label, test string }{
 	{`keep low addresses free|bound the stack`, "TestStrictPolicyAllowsOneExecve"},
 	{`write no core file`, "TestCoreFilesAreOff"},
 	{`set RLIMIT_[A-Z]+`, "TestResultSaysWhatHeldTheCommand"},
-	{`hold the (user|pid|net|ipc|uts|cgroup) namespace for the caller|close what the caller has now`, "TestCommandsShareASandbox"},
+	{`hold the (user|pid|net|ipc|uts|cgroup) namespace for the caller|hold the terminals for the caller|close what the caller has now`, "TestCommandsShareASandbox"},
 	{`sum up what all have used`, "TestPoolCountsWhatAllHaveUsed"},
 	{`tell the caller that all is ready|wait for the command|put what came on .*|change to the directory that was told`, "TestPoolRunsEachCommandInASandboxOfItsOwn"},
 	{`enter the .* namespace|close what .*`, "TestCommandsShareASandbox"},

@@ -49,7 +49,11 @@ func (s *Sandbox) launch(c *Cmd, files []*os.File) error {
 	if s.joins == nil || s.over() {
 		return &OpError{Index: -1, Op: "join the sandbox", Err: ErrEnded}
 	}
-	c.process, err = c.plan.launch(c.ctx, files, s.keeper.cell, s.joins)
+	joins := s.joins
+	if r.terminal != nil {
+		joins = append(slices.Clone(joins), s.terminals)
+	}
+	c.process, err = c.plan.launch(c.ctx, files, s.keeper.cell, joins)
 	if err != nil {
 		if s.over() {
 			return &OpError{Index: -1, Op: "join the sandbox", Err: errors.Join(ErrEnded, err)}
@@ -88,7 +92,14 @@ func (r *resolved) join(spec *Spec, host *Host) (*resolved, error) {
 		policy = defaultPolicy()
 	}
 	j.filter = j.filter.joined(policy)
-	own, err := joinerFilters.of(r.facts.Arch)
+	if err := j.resolveTerminal(spec, host); err != nil {
+		return nil, err
+	}
+	filters := joinerFilters
+	if j.terminal != nil {
+		filters = terminalJoinerFilters
+	}
+	own, err := filters.of(r.facts.Arch)
 	if err != nil {
 		return nil, err
 	}

@@ -19,10 +19,11 @@ import (
 type Sandbox struct {
 	keeper *Cmd // PID 1, and what holds everything: the limits, the cgroup, the context
 
-	mu     sync.RWMutex // held for reading by who starts a command
-	joins  []*os.File   // the namespaces, in the order of namespaceKinds; nil once it has ended
-	root   *os.File     // the directory that is / inside, with O_PATH
-	joined joinedSet    // the commands that run
+	mu        sync.RWMutex // held for reading by who starts a command
+	terminals *os.File     // its devpts
+	joins     []*os.File   // the namespaces, in the order of namespaceKinds; nil once it has ended
+	root      *os.File     // the directory that is / inside, with O_PATH
+	joined    joinedSet    // the commands that run
 
 	ended  chan struct{} // closed when nothing is left
 	result *Result
@@ -50,7 +51,8 @@ func New(ctx context.Context, spec Spec) (*Sandbox, error) {
 	s := &Sandbox{keeper: c, ended: make(chan struct{})}
 	s.joined.all = map[*launch.Process]bool{}
 	held := c.process.TakeExtra(c.plan.resolved.firstHeld())
-	s.joins, s.root = held[:len(held)-1], held[len(held)-1]
+	n := len(c.plan.resolved.namespaceKinds())
+	s.joins, s.terminals, s.root = held[:n], held[n], held[n+1]
 	c.settle = s.settle
 	go s.wait() // it ends when PID 1 has, for which Close waits
 	return s, nil
@@ -63,6 +65,7 @@ func (s *Sandbox) wait() {
 	for _, f := range s.joins {
 		f.Close()
 	}
+	s.terminals.Close()
 	s.root.Close()
 	s.joins = nil
 	s.mu.Unlock()

@@ -191,6 +191,38 @@ func eachLiving(t *testing.T, arch, name string, uid int, do func(t *testing.T, 
 	if err != nil {
 		t.Fatal(err)
 	}
+	terminal, err := keeper.resolved.join(&Spec{Args: []string{"sh"}, Env: []string{"PATH=/usr/bin"}, Terminal: &Terminal{}, User: user}, host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if joiner, err := checked(terminal, compileJoin(terminal)); err != nil {
+		t.Fatal(err)
+	} else {
+		file := "joiner-terminal." + name + "." + arch + ".txt"
+		t.Run(file, func(t *testing.T) { do(t, file, joiner) })
+	}
 	file = "joiner." + name + "." + arch + ".txt"
 	t.Run(file, func(t *testing.T) { do(t, file, joiner) })
+}
+
+func TestCommandInALivingSandboxHasATerminal(t *testing.T) {
+	t.Parallel()
+	s := living(t, Spec{})
+	for i := range 2 {
+		var screen strings.Builder
+		c := s.Command(t.Context(), Spec{Args: []string{"sh", "-c", "tty; stty size; read line; echo got $line; ls /proc/self/fd | tr '\\n' ' '"},
+			Terminal: &Terminal{Rows: 30, Cols: 90}, Stdin: strings.NewReader("typed\n"), Stdout: &screen})
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		r, err := c.Wait()
+		if err != nil || r.Err() != nil {
+			t.Errorf("%v, %v", r, err)
+		}
+		for _, want := range []string{"/dev/pts/0\r\n", "30 90\r\n", "got typed\r\n", "0 1 2 3 "} {
+			if !strings.Contains(screen.String(), want) {
+				t.Errorf("run %d: no %q in %q", i, want, screen.String())
+			}
+		}
+	}
 }

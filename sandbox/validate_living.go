@@ -25,7 +25,6 @@ func validateJoin(spec *Spec) error {
 	validateNamed(f, spec.Args)
 	validateCommand(f, spec)
 	refuse(f, "it is that of the whole sandbox: see New", sandboxFields(spec))
-	refuse(f, "commands in a sandbox that lives cannot have one", []field{{"Terminal", spec.Terminal}})
 	refuse(f, "what is in a sandbox that lives is copied by CopyOut", []field{{"Collect", spec.Collect}})
 	validateIDs(f, spec)
 	validateLimits(f, &spec.Limits)
@@ -48,6 +47,7 @@ func sandboxFields(spec *Spec) []field {
 func commandOf(sandbox, command *Spec) Spec {
 	full := *sandbox
 	full.Args, full.Stdin, full.Stdout, full.Stderr, full.ExtraFiles = command.Args, command.Stdin, command.Stdout, command.Stderr, command.ExtraFiles
+	full.Terminal = command.Terminal
 	if command.Env != nil {
 		full.Env = command.Env
 	}

@@ -238,6 +238,9 @@ func (c *checker) program() *Fault {
 	for _, ns := range c.p.Joins {
 		c.fds[ns.FD].kind = namespace
 	}
+	if c.joinsTerminal() {
+		c.fds[c.p.Terminals] = descriptor{kind: ownMount, op: -1, devpts: true}
+	}
 	c.put, c.heard, c.late = c.puts[:0], -1, -1
 	for i, op := range c.p.Ops {
 		c.i, c.op = i, op
@@ -368,6 +371,9 @@ func (c *checker) order() *Fault {
 			return c.fault(RuleFilter, "%s comes after it", name)
 		}
 	case Joiner:
+		if name == "close" && c.at(0).kind == master && c.has(didTell) {
+			return nil
+		}
 		if name != "sendmsg" && name != "write" && name != "wait4" && name != "exit_group" {
 			return c.fault(RuleInitFilter, "%s comes after it", name)
 		}

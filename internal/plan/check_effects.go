@@ -302,6 +302,10 @@ func (c *checker) sendmsg() *Fault {
 		}
 		switch c.fds[fd].kind {
 		case resolved, namespace:
+		case ownMount:
+			if !c.p.Keeps || !c.fds[fd].devpts {
+				return c.fault(RuleReport, "descriptor %d is sent", fd)
+			}
 		case listener:
 			c.done |= didHand
 		case master:

@@ -60,8 +60,16 @@ func (c *checker) joins() *Fault {
 	if len(p.Joins) > 0 && (all&least != least || p.Keeps) {
 		return c.fault(RuleJoin, "namespaces %#x", uint64(all))
 	}
+	fd := p.Terminals
+	taken := fd == p.Report || fd == p.Lifeline || slices.Contains(p.Payload, fd) || slices.ContainsFunc(p.Joins, func(ns Namespace) bool { return ns.FD == fd })
+	if c.joinsTerminal() && (fd < 0 || fd >= p.Inherited || taken) {
+		return c.fault(RuleTerminal, "the devpts as descriptor %d", fd)
+	}
 	return nil
 }
+
+// joinsTerminal reports whether a joiner makes a terminal.
+func (c *checker) joinsTerminal() bool { return len(c.p.Joins) > 0 && c.p.Terminal }
 
 // setns enters a namespace. Who enters is out of reach before: from then on others may look.
 func (c *checker) setns() *Fault {
@@ -104,9 +112,12 @@ func (c *checker) beforeJoined(flags, signal uint64) *Fault {
 		return c.fault(RuleIdentity, "they are still the caller's")
 	}
 	for fd := range c.fds {
-		if k := c.fds[fd].kind; k != closed && k != inherited {
+		if k := c.fds[fd].kind; k != closed && k != inherited && k != master && k != peer {
 			return c.fault(RuleJoin, "descriptor %d is open", fd)
 		}
+	}
+	if f := c.terminalReady(); f != nil {
+		return f
 	}
 	return c.bound()
 }

@@ -145,6 +145,12 @@ var joinerBreaks = []breach{
 	{RuleJoin, "one that was not handed in", func(p *Program) { p.Joins[1].FD = 8 }},
 	{RuleJoin, "one kind twice", func(p *Program) { p.Joins[1].Kind = unix.CLONE_NEWUSER }},
 	{RuleJoin, "no namespace", func(p *Program) { p.Joins[1].Kind = unix.CLONE_VM }},
+	{RuleTerminal, "a terminal by the report", func(p *Program) { p.Terminal, p.Terminals = true, sampleReport }},
+	{RuleTerminal, "a terminal that nobody makes", func(p *Program) {
+		p.Terminal, p.Terminals, p.Inherited = true, 8, 9
+		with("close strangers", func(op *Op) { op.Call = kernel.CloseRange(9, kernel.LastDescriptor) })(p)
+		replace(p, find(p, "enter pid")+1, 0, &Op{Process: Joiner, Label: "leave devpts", Call: kernel.Close(8)})
+	}},
 	{RuleJoin, "it joins and keeps", func(p *Program) { p.Keeps = true }},
 	{RuleIdentity, "move enter user, drop 0", move("enter user", "drop 0")},
 	{RuleJoin, "without close what is done with", without("close what is done with")}, // the first of the three: its namespace stays open

@@ -124,7 +124,8 @@ func (c *checker) built() *Fault {
 		return c.fault(RuleLifeline, "its signals are blocked")
 	}
 	for fd := range c.fds {
-		if k := c.fds[fd].kind; k != closed && k != inherited && k != resolved && k != counter && k != namespace && k != master && k != peer {
+		terminals := c.p.Keeps && c.fds[fd].devpts
+		if k := c.fds[fd].kind; k != closed && k != inherited && k != resolved && k != counter && k != namespace && k != master && k != peer && !terminals {
 			return c.fault(RuleSetup, "descriptor %d is open", fd)
 		}
 	}

@@ -15,11 +15,14 @@ const (
 // openMaster makes a terminal. Only that of a devpts of the sandbox's own is one of the sandbox's own: the one
 // that /dev/ptmx or a path leads to may be another's.
 func (c *checker) openMaster() *Fault {
-	if !c.p.Terminal || c.process != Init || c.has(didFork) {
+	if !c.p.Terminal || !c.makesTerminal() {
 		return c.fault(RuleTerminal, "the %s opens one", c.process)
 	}
 	return c.open(descriptor{kind: master, closeOnExec: true})
 }
+
+// makesTerminal reports whether the process at hand is about to start the command.
+func (c *checker) makesTerminal() bool { return c.startsCommand() && !c.has(didFork) }
 
 // isMaster reports whether an openat2 makes a terminal.
 func (c *checker) isMaster(path string, flags, resolve uint64) bool {
@@ -72,7 +75,7 @@ func (c *checker) isNumber(i int, value int64) bool {
 
 func (c *checker) openPeer(d *descriptor) *Fault {
 	switch {
-	case d.kind != master || c.process != Init || c.has(didFork) || d.sized != terminalUnlocked|terminalSized:
+	case d.kind != master || !c.makesTerminal() || d.sized != terminalUnlocked|terminalSized:
 		return c.fault(RuleTerminal, "it is locked, or has no size, or is none")
 	case len(c.op.Tolerate) > 0 || !c.isNumber(2, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC):
 		return c.fault(RuleCall, "ioctl opens something else")
@@ -85,7 +88,7 @@ func (c *checker) openPeer(d *descriptor) *Fault {
 
 // fchown gives the terminal to the command's user.
 func (c *checker) fchown() *Fault {
-	if c.at(0).kind != peer || c.process != Init || c.has(didFork) || c.value(1) < 0 || c.value(2) < 0 {
+	if c.at(0).kind != peer || !c.makesTerminal() || c.value(1) < 0 || c.value(2) < 0 {
 		return c.fault(RuleTerminal, "descriptor %d is given away", c.value(0))
 	}
 	return nil
@@ -100,10 +103,12 @@ func (c *checker) dup() *Fault {
 	}
 	stream := d.kind == peer && to >= 0 && to <= 2 && c.value(2) == 0
 	aside := d.kind == master && to >= int64(c.p.Inherited) && to <= maxInherited && c.value(2) == unix.O_CLOEXEC
+	// PID 1 of a sandbox that lives keeps its devpts for the terminals of its commands.
+	held := c.p.Keeps && c.process == Init && d.kind == ownMount && d.devpts && to >= int64(c.p.Inherited) && to <= maxInherited && c.value(2) == unix.O_CLOEXEC
 	switch {
-	case from == to || !stream && !aside:
+	case from == to || !stream && !aside && !held:
 		return c.fault(RuleCall, "dup3(%d, %d, %#x)", from, to, c.value(2))
-	case c.process != Init || c.has(didFork):
+	case !c.makesTerminal() && !held:
 		return c.fault(RuleTerminal, "it comes at another time")
 	}
 	if f := c.expect(to); f != nil {
@@ -112,7 +117,7 @@ func (c *checker) dup() *Fault {
 	for int64(len(c.fds)) <= to {
 		c.fds = append(c.fds, descriptor{})
 	}
-	d.closeOnExec = aside
+	d.closeOnExec = aside || held
 	c.fds[to] = d
 	return nil
 }

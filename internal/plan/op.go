@@ -82,6 +82,9 @@ type Program struct {
 	// Inbox is where PID 2 is told what to execute, InboxFD the socket on which; nil is a program that knows.
 	Inbox   *kernel.Memory
 	InboxFD int
+	// Terminals is the descriptor by which a joiner gets at the sandbox's own devpts, for a command with a
+	// terminal.
+	Terminals int
 	// Joins are the namespaces of the sandbox that the joiner enters; none is a program of a stub's.
 	Joins []Namespace
 }
