@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/ringfence-go/ringfence/internal/cgroup"
@@ -158,4 +159,22 @@ func (s *Sandbox) left(p *launch.Process, exit *launch.Exit) (Ending, cgroup.OOM
 		return 0, cgroup.OOMByLimit
 	}
 	return 0, cgroup.NoOOM
+}
+
+// SignalAll sends a signal to every process of the sandbox but PID 1: see Cmd.SignalAll.
+func (s *Sandbox) SignalAll(sig os.Signal) error {
+	// The commands are no children of PID 1, who is given what they leave behind.
+	errs := []error{s.keeper.SignalAll(sig)}
+	s.joined.mu.Lock()
+	defer s.joined.mu.Unlock()
+	for p := range s.joined.all {
+		number, ok := sig.(syscall.Signal)
+		if !ok {
+			break // which the first error says
+		}
+		if err := p.SignalAll(number); !errors.Is(err, launch.ErrEnded) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }

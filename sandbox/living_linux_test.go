@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -225,4 +226,28 @@ func TestCommandInALivingSandboxHasATerminal(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestSignalAllReachesEveryCommandOfALivingSandbox(t *testing.T) {
+	t.Parallel()
+	s := living(t, Spec{})
+	in(t, s, "sh -c 'trap \"echo x >/tmp/left; exit\" USR1; echo x >/tmp/ready0; while :; do sleep 0.01; done' >/dev/null 2>&1 &")
+	var commands []*Cmd
+	for i := range 3 {
+		c := s.Command(t.Context(), Spec{Args: []string{"sh", "-c", fmt.Sprintf("trap 'exit 7' USR1; echo x >/tmp/ready%d; while :; do sleep 0.01; done", i+1)}})
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		commands = append(commands, c)
+	}
+	in(t, s, "until [ -s /tmp/ready0 -a -s /tmp/ready1 -a -s /tmp/ready2 -a -s /tmp/ready3 ]; do sleep 0.01; done")
+	if err := s.SignalAll(syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range commands {
+		if r, err := c.Wait(); err != nil || r.ExitCode != 7 {
+			t.Errorf("%v, %v", r, err)
+		}
+	}
+	in(t, s, "until [ -s /tmp/left ]; do sleep 0.01; done")
 }

@@ -161,3 +161,6 @@ func (*Pool) Command(context.Context, Spec) *Cmd { return &Cmd{} }
 
 // Close has nothing to close.
 func (*Pool) Close() error { return nil }
+
+// SignalAll returns an error.
+func (*Sandbox) SignalAll(os.Signal) error { return unsupported() }
