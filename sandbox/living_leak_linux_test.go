@@ -30,11 +30,11 @@ func newPooled() (runner, error) {
 }
 
 // callMany runs commands that want to stay, until this program is killed.
-func callMany(make func() (runner, error)) error {
+func callMany(open func() (runner, error)) error {
 	marker := os.Getenv(markerEnv)
 	fmt.Println("looping")
 	for {
-		r, err := make()
+		r, err := open()
 		if err != nil {
 			return err
 		}
@@ -51,9 +51,9 @@ func callMany(make func() (runner, error)) error {
 
 // Starts that fail, and runs that are given up, leave nothing in this program.
 func TestManyRunsLeaveNothingHere(t *testing.T) {
-	for name, make := range map[string]func() (runner, error){"living": newLiving, "pool": newPooled} {
+	for name, open := range map[string]func() (runner, error){"living": newLiving, "pool": newPooled} {
 		t.Run(name, func(t *testing.T) {
-			r, err := make()
+			r, err := open()
 			if err != nil {
 				t.Fatal(err)
 			}

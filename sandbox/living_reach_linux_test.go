@@ -20,11 +20,11 @@ import (
 
 // slowPath makes the time long in which the process of a command is confined and not yet executed.
 func slowPath() string {
-	dirs := make([]string, 200)
-	for i := range dirs {
-		dirs[i] = fmt.Sprintf("/nowhere/%d", i)
+	var dirs strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&dirs, "/nowhere/%d:", i)
 	}
-	return "PATH=" + strings.Join(append(dirs, "/usr/bin"), ":")
+	return "PATH=" + dirs.String() + "/usr/bin"
 }
 
 // stalkers starts a payload in a new sandbox that looks for commands on their way, and returns what it found
