@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -70,7 +71,7 @@ func (c *Cmd) Start() error {
 		return errors.New("sandbox: Start was called before")
 	}
 	if c.ctx == nil {
-		return errors.New("sandbox: Start of a Cmd that was not made by Command, or with a nil Context")
+		return errNilContext
 	}
 	c.begun = true
 	err := c.start()
@@ -80,6 +81,8 @@ func (c *Cmd) Start() error {
 	}
 	return err
 }
+
+var errNilContext = errors.New("sandbox: a nil Context, or a Cmd that was not made by Command")
 
 func (c *Cmd) start() error {
 	c.began = time.Now()
@@ -162,9 +165,10 @@ func (c *Cmd) launch(files []*os.File) error {
 	return err
 }
 
-// await waits for the end of everything, and reports whether PID 1 is left to its pool.
+// await waits for the end of everything, and reports whether PID 1 is left to its pool, or a joiner to its
+// sandbox.
 func (c *Cmd) await() (exit launch.Exit, lingers bool, err error) {
-	if c.pool != nil {
+	if c.pool != nil || c.in != nil {
 		return c.process.WaitReported()
 	}
 	exit, err = c.process.Wait()
@@ -173,10 +177,16 @@ func (c *Cmd) await() (exit launch.Exit, lingers bool, err error) {
 
 // clear removes what is left of the sandbox, and returns what its cgroup has counted.
 func (c *Cmd) clear(lingers bool) (cgroup.Stats, error) {
-	if lingers {
+	switch {
+	case lingers && c.in != nil:
+		c.in.bury(c.process)
+		return cgroup.Stats{}, nil
+	case lingers:
 		used, err := c.cell.used()
 		c.pool.bury(c.process, c.cell)
 		return used, err
+	case c.in != nil:
+		c.in.joined.remove(c.process)
 	}
 	c.process.Close()
 	if c.cell == nil {
@@ -203,7 +213,7 @@ func (c *Cmd) wait() (*Result, error) {
 	exit, lingers, err := c.await()
 	cause, oom := Ending(0), cgroup.OOM(0)
 	if c.in != nil {
-		cause, oom = c.in.left(c.process, &exit)
+		cause, oom = c.in.left(&exit)
 	}
 	close(c.ended)
 	c.dead()
@@ -229,7 +239,7 @@ func (c *Cmd) wait() (*Result, error) {
 	if c.cell != nil {
 		c.cell.count(&r.Usage, used)
 	}
-	r.Enforced, r.Missing = c.plan.resolved.enforced, c.plan.resolved.missing
+	r.Enforced, r.Missing = c.plan.resolved.enforced, slices.Clone(c.plan.resolved.missing)
 	switch {
 	case err != nil:
 		return &r, &OpError{Index: -1, Op: "wait for the sandbox", Err: err}

@@ -55,7 +55,7 @@ func compileJoin(r *resolved) *plan.Program {
 	c.compileTerminal(b)
 	c.compileLeaveEntries(b)
 	c.compileJoinConfine(b)
-	b.Fork("start a process for the command", c.commandFlags(), c.started, plan.Command, c.compileCommand)
+	c.watched = b.ForkWatched("start a process for the command", c.commandFlags(), c.started, plan.Command, c.compileCommand)
 	c.compileInitConfine(b)
 	c.compileInitFilter(b)
 	c.compileAwait(b)
@@ -98,6 +98,7 @@ type compilation struct {
 	listener int            // descriptor of the command's filter, if it has one
 	held     []int          // descriptors for the caller: namespaces and the root
 	entries  []int          // descriptors of the namespaces that a joiner enters
+	watched  int            // descriptor of the joiner's pidfd of the command
 	inbox    int            // descriptor on which PID 2 is told what to execute, if it waits for that
 	told     *kernel.Memory // what it is told: see inbox.go
 	streams  []int          // descriptors that come with it
@@ -151,6 +152,9 @@ func newCompilation(r *resolved) *compilation {
 		c.started = plan.NewRecord(plan.Started, inboxPaths)
 	}
 	c.ended = plan.NewRecord(plan.Ended, 0)
+	if r.joins {
+		c.ended = plan.NewRecord(plan.Waited, 0)
+	}
 	return c
 }
 

@@ -108,6 +108,9 @@ func (c *compilation) sent() []int {
 	if c.terminal != nil {
 		fds = append(fds, c.master)
 	}
+	if c.joins {
+		fds = append(fds, c.watched)
+	}
 	if c.filter.heard == byCaller {
 		fds = append(fds, c.listener)
 	}
@@ -122,7 +125,10 @@ func (c *compilation) compileTell(b *plan.Builder) {
 	if fds := c.sent(); len(fds) > 0 {
 		tell = kernel.SendFDs(c.report, c.started, "started", fds...)
 	}
-	b.Call("tell the caller of the start", tell).Returns(int64(len(c.started.Bytes)))
+	op := b.Call("tell the caller of the start", tell).Returns(int64(len(c.started.Bytes)))
+	if c.joins {
+		op.Tolerates("a command that failed before it had a listener has told why", unix.EBADF)
+	}
 	c.compileHandOver(b)
 }
 

@@ -94,10 +94,15 @@ func (c *compilation) compileOrphan(b *plan.Builder) {
 	b.Call("check that the caller wants the command still", kernel.LookForHangUp(c.lifeline))
 }
 
-// compileAwait is the life of a joiner once the command runs.
+// compileAwait is the life of a joiner once the command runs. It tells the end of that one process: with
+// CLONE_PARENT (clone(2)) the command makes more children of the joiner's, whom it reaps afterwards, as PID 1
+// would. Nobody else can: where the caller is PID 1 itself, or a subreaper, they would become its zombies, for which
+// the kernel lets the sandbox's PID 1 wait.
 func (c *compilation) compileAwait(b *plan.Builder) {
 	c.compileTell(b)
-	b.Call("wait until the command ends", kernel.Wait4(c.ended, plan.RecordStatus, plan.RecordUsage)).ReturnsAny()
+	b.Call("wait until the command ends", kernel.Waitid(c.watched, c.ended, plan.RecordInfo, plan.RecordSpent))
 	b.Call("tell the caller of the end", kernel.Write(c.report, c.ended, "ended")).Returns(int64(len(c.ended.Bytes)))
+	left := plan.NewRecord(plan.Ended, 0)
+	b.Until("reap what it has left to the joiner", kernel.Wait4(left, plan.RecordStatus, plan.RecordUsage), -int64(unix.ECHILD))
 	b.Call("end the joiner", kernel.Exit(0))
 }

@@ -61,6 +61,9 @@ func (s *Sandbox) CopyIn(ctx context.Context, dst string, src fs.FS, options Cop
 
 // copying calls with the root of the sandbox, and with a context that ends with it.
 func (s *Sandbox) copying(ctx context.Context, op string, call func(context.Context, *os.File) error) error {
+	if ctx == nil {
+		return errNilContext
+	}
 	ended := &OpError{Index: -1, Op: op, Err: ErrEnded}
 	root, err := s.holdRoot()
 	switch {

@@ -211,7 +211,7 @@ var keeperPolicy = onlyPolicy("sendmsg", "write", "close_range", "ppoll", "read"
 
 // joinerCalls is what a joiner may do once its command runs: tell the caller, wait, tell the end, and end. It
 // is outside of the sandbox's PID namespace, and may signal nobody.
-var joinerCalls = []string{"sendmsg", "write", "wait4", "restart_syscall", "exit_group"}
+var joinerCalls = []string{"sendmsg", "write", "waitid", "wait4", "restart_syscall", "exit_group"}
 
 func onlyPolicy(names ...string) *seccomp.Policy {
 	return &seccomp.Policy{

@@ -312,7 +312,7 @@ var reasons = []struct{ label, test string }{
 	{`leave the commands' descriptors to them|reap whatever ends`, "TestNothingIsLeftOfCommands"},
 	{`let PID 1 do nothing but wait|keep the joiner out of everybody's reach( still)?`, "TestWhoJoinsIsOutOfReach"},
 	{`wait until the caller ends the sandbox`, "TestTheContextOfNewEndsEverything"},
-	{`start a process for the command|wait until the command ends|end the joiner`, "TestManyCommandsAtOnce"},
+	{`start a process for the command|wait until the command ends|reap what it has left to the joiner|end the joiner`, "TestManyCommandsAtOnce"},
 	{`end with the joiner|check that the caller wants the command still`, "TestACommandEndsWithItsJoiner"},
 	{`change directory to .*`, "TestDirCannotBeADescriptorOfTheCaller"},
 	{`look for .*|execute .*`, "TestMissingCommandIsATypedError"},

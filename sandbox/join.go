@@ -3,9 +3,12 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -41,6 +44,9 @@ func (s *Sandbox) launch(c *Cmd, files []*os.File) error {
 	if err != nil {
 		return err
 	}
+	if err := r.checkDumpable(); err != nil {
+		return err
+	}
 	if c.plan, err = checked(r, compileJoin(r)); err != nil {
 		return err
 	}
@@ -53,7 +59,17 @@ func (s *Sandbox) launch(c *Cmd, files []*os.File) error {
 	if r.terminal != nil {
 		joins = append(slices.Clone(joins), s.terminals)
 	}
-	c.process, err = c.plan.launch(c.ctx, files, s.keeper.cell, joins)
+	ctx := c.ctx
+	if wall := c.spec.Limits.WallTime; wall > 0 {
+		// What runs in the sandbox may stop the process of a command that is not executed yet.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, wall)
+		defer cancel()
+	}
+	c.process, err = c.plan.launch(ctx, files, s.keeper.cell, joins)
+	if err != nil && ctx.Err() != nil && c.ctx.Err() == nil {
+		err = &OpError{Index: -1, Op: "join the sandbox", Err: fmt.Errorf("the command was not executed within %v: %w", c.spec.Limits.WallTime, os.ErrDeadlineExceeded), Remedy: remedyJoin}
+	}
 	if err != nil {
 		if s.over() {
 			return &OpError{Index: -1, Op: "join the sandbox", Err: errors.Join(ErrEnded, err)}
@@ -63,6 +79,24 @@ func (s *Sandbox) launch(c *Cmd, files []*os.File) error {
 	s.joined.mu.Lock()
 	s.joined.all[c.process] = true
 	s.joined.mu.Unlock()
+	return nil
+}
+
+// remedyJoin is for starts that something in the sandbox has prevented.
+const remedyJoin = "other processes of the sandbox may stop or kill a command that is about to be executed: run what is hostile in a sandbox of its own"
+
+// checkDumpable refuses another user than the joiner's where a change of the user makes a process traceable: for a
+// moment what already runs inside as that user could look into the joiner, which shares its memory with the
+// command until the execution.
+func (r *resolved) checkDumpable() error {
+	if uid, gid := r.ids.first(); r.ids.uid == uid && r.ids.gid == gid {
+		return nil
+	}
+	const file, traceable = "/proc/sys/fs/suid_dumpable", "1"
+	if b, err := os.ReadFile(file); err == nil && strings.TrimSpace(string(b)) == traceable {
+		return &UnsupportedError{Feature: IDMap, Needs: "a host where a process that changes its user cannot be traced, for a command that joins as another user",
+			Remedy: "sysctl fs.suid_dumpable=0, or 2"}
+	}
 	return nil
 }
 

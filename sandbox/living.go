@@ -5,7 +5,9 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -31,10 +33,18 @@ type Sandbox struct {
 	err    error
 }
 
-// joinedSet holds processes whose joiners may still have to tell an end.
+// joinedSet holds processes whose joiners have not ended yet.
 type joinedSet struct {
-	mu  sync.Mutex
-	all map[*launch.Process]bool
+	mu     sync.Mutex
+	all    map[*launch.Process]bool
+	closed bool           // nobody waits for buried any more
+	buried sync.WaitGroup // joiners whose command has ended
+}
+
+func (j *joinedSet) remove(p *launch.Process) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.all, p)
 }
 
 // New makes a sandbox without a command: namespaces, file systems and cgroup, kept until Close, or until ctx
@@ -62,6 +72,10 @@ func New(ctx context.Context, spec Spec) (*Sandbox, error) {
 // wait sees PID 1 to its end, and closes what the sandbox has open.
 func (s *Sandbox) wait() {
 	s.result, s.err = s.keeper.Wait()
+	s.joined.mu.Lock()
+	s.joined.closed = true
+	s.joined.mu.Unlock()
+	s.joined.buried.Wait() // they end with what they reap
 	s.mu.Lock()
 	for _, f := range s.joins {
 		f.Close()
@@ -77,10 +91,28 @@ func (s *Sandbox) wait() {
 // which goes next.
 func (s *Sandbox) settle() {
 	s.joined.mu.Lock()
-	defer s.joined.mu.Unlock()
+	all := slices.Collect(maps.Keys(s.joined.all))
+	s.joined.mu.Unlock()
 	until := time.Now().Add(stopGrace)
-	for p := range s.joined.all {
+	for _, p := range all {
 		p.AwaitEnd(time.Until(until))
+	}
+}
+
+// bury sees a joiner to its end. It ends with its command, unless that has made it the parent of others.
+func (s *Sandbox) bury(p *launch.Process) {
+	end := func() {
+		p.Bury()
+		s.joined.remove(p)
+	}
+	s.joined.mu.Lock()
+	closed := s.joined.closed
+	if !closed {
+		s.joined.buried.Go(end)
+	}
+	s.joined.mu.Unlock()
+	if closed {
+		end()
 	}
 }
 
@@ -117,6 +149,9 @@ func (s *Sandbox) Run(ctx context.Context, spec Spec) (*Result, error) {
 // write. A call for which the filter kills ends the command and the process that made it; other processes
 // that the command has left behind get ENOSYS for such a call from then on.
 //
+// The commands of a sandbox trust each other: what runs there may stop or kill one that is about to be executed.
+// WallTime and ctx bound Start too.
+//
 // Start fails with ErrEnded once the sandbox has ended. Stats, Pause, Resume and Update are the Sandbox's.
 func (s *Sandbox) Command(ctx context.Context, spec Spec) *Cmd {
 	c := Command(ctx, spec)
@@ -137,10 +172,7 @@ func (s *Sandbox) Stats() (*Stats, error) { return s.keeper.Stats() }
 func (s *Sandbox) Update(limits Limits) error { return s.keeper.Update(limits) }
 
 // left tells why a command has ended that did not end by itself: 0 if the sandbox has nothing to do with it.
-func (s *Sandbox) left(p *launch.Process, exit *launch.Exit) (Ending, cgroup.OOM) {
-	s.joined.mu.Lock()
-	delete(s.joined.all, p)
-	s.joined.mu.Unlock()
+func (s *Sandbox) left(exit *launch.Exit) (Ending, cgroup.OOM) {
 	if exit.Reported && !(exit.Status.Signaled() && exit.Status.Signal() == killSignal) {
 		return 0, cgroup.NoOOM
 	}

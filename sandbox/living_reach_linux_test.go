@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -180,7 +181,10 @@ func TestACommandEndsWithItsJoiner(t *testing.T) {
 	if pid == 0 {
 		t.Fatal("no process ID")
 	}
-	joiner := parentOf(t, pid)
+	joiner, err := parentOf(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := unix.Kill(joiner, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -196,19 +200,16 @@ func TestACommandEndsWithItsJoiner(t *testing.T) {
 	}
 }
 
-func parentOf(t *testing.T, pid int) int {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(pid), "stat"))
+func parentOf(pid int) (int, error) {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
-		t.Fatal(err)
+		return 0, err
 	}
 	rest := string(b[bytes.LastIndexByte(b, ')')+1:])
 	var state string
 	var parent int
-	if _, err := fmt.Sscan(rest, &state, &parent); err != nil {
-		t.Fatal(err)
-	}
-	return parent
+	_, err = fmt.Sscan(rest, &state, &parent)
+	return parent, err
 }
 
 // Close beside starts: each either fails with ErrEnded or gives a Cmd that ends.

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ringfence-go/ringfence/internal/image"
 	"github.com/ringfence-go/ringfence/internal/launch"
 )
@@ -32,11 +34,12 @@ type Pool struct {
 
 	buried sync.WaitGroup // sandboxes whose command has ended
 
-	mu     sync.Mutex
-	closed bool
-	failed error       // to remove
-	parked int         // sandboxes that are not made before the next command
-	idle   *time.Timer // nil: they are kept for ever
+	mu      sync.Mutex
+	closed  bool
+	failed  error       // to remove
+	waiting int         // commands that wait for a sandbox
+	parked  int         // sandboxes that are not made before the next command
+	idle    *time.Timer // nil: they are kept for ever
 }
 
 // pooled is a sandbox that waits for its command, or why there is none.
@@ -53,6 +56,9 @@ type pooled struct {
 // A policy that allows one execve alone (seccomp.LaunchWindow) is a *SpecError: the path of the command must
 // be known before.
 func NewPool(ctx context.Context, spec Spec, options PoolOptions) (*Pool, error) {
+	if ctx == nil {
+		return nil, errNilContext
+	}
 	if err := validatePool(&spec, &options); err != nil {
 		return nil, err
 	}
@@ -85,7 +91,9 @@ func NewPool(ctx context.Context, spec Spec, options PoolOptions) (*Pool, error)
 		p.makers.Go(p.fill)
 	}
 	if options.Idle > 0 {
+		p.mu.Lock()
 		p.idle = time.AfterFunc(options.Idle, p.park)
+		p.mu.Unlock()
 	}
 	return p, nil
 }
@@ -148,6 +156,7 @@ func (p *Pool) take(ctx context.Context) (*pooled, error) {
 		}
 	}
 	p.wake()
+	defer p.served()
 	for {
 		select {
 		case w := <-p.ready:
@@ -190,6 +199,7 @@ func (p *Pool) release() {
 func (p *Pool) wake() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.waiting++
 	for ; p.parked > 0; p.parked-- {
 		p.free <- struct{}{}
 	}
@@ -198,10 +208,21 @@ func (p *Pool) wake() {
 	}
 }
 
+// served says that a command does not wait any more.
+func (p *Pool) served() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting--
+}
+
 // park ends the sandboxes that were ready for too long. What is being made meanwhile is for the next time.
 func (p *Pool) park() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.waiting > 0 {
+		p.idle.Reset(p.options.Idle) // those that are made are waited for
+		return
+	}
 	for {
 		select {
 		case w := <-p.ready:
@@ -315,16 +336,28 @@ func (p *Pool) launch(c *Cmd, files []*os.File) error {
 	}
 	r.enforceCommand(&c.spec)
 	c.plan = &Plan{resolved: &r, program: p.plan.program}
-	w, err := p.take(c.ctx)
-	if err != nil {
-		return err
-	}
-	if err := w.process.Tell(c.ctx, message, files); err != nil {
+	for range p.options.Size {
+		var w *pooled
+		if w, err = p.take(c.ctx); err != nil {
+			return err
+		}
+		if err = w.process.Tell(c.ctx, message, files); err == nil {
+			c.process, c.cell, c.release = w.process, w.cell, p.release
+			return nil
+		}
 		p.release()
-		return errors.Join(c.plan.startError(c.ctx, err), w.cell.remove())
+		left := w.cell.remove()
+		if again := c.ctx.Err() == nil && wasDead(err); !again || left != nil {
+			return errors.Join(c.plan.startError(c.ctx, err), left)
+		}
 	}
-	c.process, c.cell, c.release = w.process, w.cell, p.release
-	return nil
+	return c.plan.startError(c.ctx, err)
+}
+
+// wasDead reports whether somebody had killed a sandbox before it executed the command: another one will do.
+func wasDead(err error) bool {
+	var died *launch.DiedError
+	return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.As(err, &died)
 }
 
 // compilePooled compiles a plan that waits for its command.

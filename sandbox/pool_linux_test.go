@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -194,5 +196,51 @@ func TestPoolCountsWhatAllHaveUsed(t *testing.T) {
 	}
 	if used := r.Usage.User + r.Usage.System; used < 20*time.Millisecond {
 		t.Errorf("%v of processor time, and a process that nobody waited for used more", used)
+	}
+}
+
+// Sandboxes that somebody has killed while they were ready are not the commands' concern.
+func TestPoolDoesWithoutSandboxesThatWereKilled(t *testing.T) {
+	t.Parallel()
+	p := pool(t, Spec{}, PoolOptions{Size: 3})
+	for range 5 {
+		for len(p.ready) < cap(p.ready) {
+			time.Sleep(time.Millisecond) // until all are there to be killed
+		}
+		for range cap(p.ready) {
+			w := <-p.ready
+			if err := w.process.Kill(); err != nil {
+				t.Error(err)
+			}
+			p.ready <- w
+		}
+		if r, err := p.Run(t.Context(), Spec{Args: []string{"sh", "-c", "exit 4"}}); err != nil || r.ExitCode != 4 {
+			t.Errorf("%v, %v", r, err)
+		}
+	}
+}
+
+func TestNilContextsAreErrors(t *testing.T) {
+	var none context.Context
+	if _, err := NewPool(none, Spec{}, PoolOptions{}); err == nil {
+		t.Error("a pool")
+	}
+	if _, err := New(none, Spec{}); err == nil {
+		t.Error("a sandbox")
+	}
+	if _, err := Run(none, Spec{Args: []string{"true"}}); err == nil {
+		t.Error("a run")
+	}
+	s := living(t, Spec{})
+	if err := s.CopyOut(none, Collect{Path: "/tmp", FS: func(fs.FS) error { return nil }}); err == nil {
+		t.Error("a copy")
+	}
+}
+
+// What is there and empty is not set.
+func TestEmptyListsAreNoFaults(t *testing.T) {
+	s := living(t, Spec{Args: []string{}, ExtraFiles: []*os.File{}})
+	if r, err := s.Run(t.Context(), Spec{Args: []string{"true"}, Mounts: []Mount{}, Limits: Limits{IOMax: []IOLimit{}}}); err != nil || r.Err() != nil {
+		t.Errorf("%v, %v", r, err)
 	}
 }

@@ -31,6 +31,10 @@ func (p *Plan) startError(ctx context.Context, err error) error {
 	if errors.As(err, &apply) {
 		return mapError(apply)
 	}
+	var died *launch.DiedError
+	if errors.As(err, &died) && p.resolved.joins {
+		return &OpError{Index: -1, Op: "join the sandbox", Err: err, Remedy: remedyJoin}
+	}
 	return &OpError{Index: -1, Op: "start the set-up", Err: err}
 }
 

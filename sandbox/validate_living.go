@@ -35,6 +35,12 @@ func validateJoin(spec *Spec) error {
 func sandboxFields(spec *Spec) []field {
 	limits := spec.Limits
 	limits.WallTime, limits.OutputMax, limits.Rlimits = 0, 0, nil
+	if len(limits.IOMax) == 0 {
+		limits.IOMax = nil
+	}
+	if len(limits.HugetlbMax) == 0 {
+		limits.HugetlbMax = nil
+	}
 	return []field{
 		{"Root", spec.Root}, {"Mounts", spec.Mounts}, {"Hostname", spec.Hostname}, {"Network", spec.Network},
 		{"UIDs", spec.UIDs}, {"GIDs", spec.GIDs}, {"Capabilities", spec.Capabilities}, {"Seccomp", spec.Seccomp},
@@ -78,7 +84,8 @@ type field struct {
 // refuse adds a fault for each field that is not zero.
 func refuse(f *faults, reason string, fields []field) {
 	for _, field := range fields {
-		if v := reflect.ValueOf(field.value); v.IsValid() && !v.IsZero() {
+		v := reflect.ValueOf(field.value)
+		if empty := !v.IsValid() || v.IsZero() || v.Kind() == reflect.Slice && v.Len() == 0; !empty {
 			f.add(field.name, "set, but %s", reason)
 		}
 	}

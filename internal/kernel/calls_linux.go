@@ -86,6 +86,13 @@ func Wait4(m *Memory, status, rusage int) Call {
 		{Mem: m, Offset: rusage, Text: "&rusage"}}}
 }
 
+// Waitid waits for the end of the process behind a pidfd. How it ended goes to the given offset of m as a
+// siginfo_t, its usage to another.
+func Waitid(pidfd int, m *Memory, info, rusage int) Call {
+	return Call{Name: "waitid", Args: []Arg{named(unix.P_PIDFD, "P_PIDFD"), num(int64(pidfd)), {Mem: m, Offset: info, Text: "&info"},
+		named(unix.WEXITED, "WEXITED"), {Mem: m, Offset: rusage, Text: "&rusage"}}}
+}
+
 // Getrusage writes to m what the children of the process have used that it has waited for, with theirs.
 func Getrusage(m *Memory, at int) Call {
 	return Call{Name: "getrusage", Args: []Arg{named(unix.RUSAGE_CHILDREN, "RUSAGE_CHILDREN"), {Mem: m, Offset: at, Text: "&rusage"}}}
@@ -114,6 +121,14 @@ func Clone3(f CloneFlags, m *Memory, pid int) Call {
 		args.put64(32, uint64(unix.SIGCHLD))
 	}
 	return Call{Name: "clone3", Args: []Arg{{Mem: args, Show: showCloneArgs}, num(int64(len(args.Bytes)))}}
+}
+
+// Clone3Watched is Clone3 of a process of which the caller gets a pidfd, the next descriptor.
+func Clone3Watched(f CloneFlags, m *Memory, pid int) Call {
+	c := Clone3(f|unix.CLONE_PIDFD, m, pid)
+	args := c.Args[0].Mem
+	args.Refs = append(args.Refs, Ref{Offset: 8, To: Zeroed(4)})
+	return c
 }
 
 // Clone3As is Clone3 of a thread with the given ID in its PID namespace, which takes CAP_SYS_ADMIN there.
@@ -146,7 +161,7 @@ var cloneFlags = []flag{
 	{unix.CLONE_NEWNET, "CLONE_NEWNET"}, {unix.CLONE_NEWIPC, "CLONE_NEWIPC"}, {unix.CLONE_NEWUTS, "CLONE_NEWUTS"},
 	{unix.CLONE_NEWCGROUP, "CLONE_NEWCGROUP"}, {unix.CLONE_PARENT, "CLONE_PARENT"},
 	{unix.CLONE_PARENT_SETTID, "CLONE_PARENT_SETTID"},
-	{unix.CLONE_VM, "CLONE_VM"}, {unix.CLONE_VFORK, "CLONE_VFORK"}, {unix.CLONE_FILES, "CLONE_FILES"},
+	{unix.CLONE_PIDFD, "CLONE_PIDFD"}, {unix.CLONE_VM, "CLONE_VM"}, {unix.CLONE_VFORK, "CLONE_VFORK"}, {unix.CLONE_FILES, "CLONE_FILES"},
 	{unix.CLONE_SIGHAND, "CLONE_SIGHAND"}, {unix.CLONE_THREAD, "CLONE_THREAD"}, {unix.CLONE_CLEAR_SIGHAND, "CLONE_CLEAR_SIGHAND"},
 }
 

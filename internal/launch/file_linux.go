@@ -70,6 +70,9 @@ func moveAbove(f *os.File, files []*os.File) (*os.File, error) {
 	const pipeAndRounding = 4
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, highest+len(files)+pipeAndRounding)
 	f.Close()
+	if errors.Is(err, unix.EINVAL) {
+		err = unix.EMFILE // the number is beyond RLIMIT_NOFILE (fcntl(2))
+	}
 	if err != nil {
 		return nil, os.NewSyscallError("move a descriptor up", err)
 	}

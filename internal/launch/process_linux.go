@@ -23,12 +23,14 @@ type Process struct {
 	waiting  *start     // until Tell
 	ready    bool       // to be told
 	inbox    *os.File   // by which it is; nil is none
+	keeps    bool       // the program has no command
 	joins    bool       // the program is a joiner's: where PID 1 is spoken of below, that is meant
 
 	mu      sync.Mutex // guards what follows against use after Close
 	pid     int        // of PID 1, as this program sees it; 0 is not known. It keeps its number until it is reaped
 	init    int        // pidfd of PID 1; -1 is none
 	command int        // pidfd of PID 2; -1 is none, or not asked for yet
+	gone    bool       // PID 1 was reaped, or is about to be: its number may be another's
 }
 
 // Exit is how a program ended.
@@ -102,6 +104,9 @@ func (p *Process) reported(brief bool) Exit {
 // bury waits for PID 1, and completes what it has reported.
 func (p *Process) bury(exit Exit) (Exit, error) {
 	status, usage, err := p.reap()
+	if p.joins && !exit.Reported {
+		p.reapCommand()
+	}
 	if exit.Ended.IsZero() {
 		exit.Ended = time.Now()
 	}
@@ -124,20 +129,31 @@ func (p *Process) Kill() error {
 	return send(p.init, unix.SIGKILL)
 }
 
+// joinerPatience is how long a joiner may take to reap its command, when that was killed.
+const joinerPatience = time.Second
+
+// endJoin ends a joiner's program that may be anywhere in its start. The joiner is left to reap the command, which
+// somebody inside may have stopped, and ends then by itself; only if it does not it is killed.
+func (p *Process) endJoin() {
+	for until := time.Now().Add(joinerPatience); time.Now().Before(until); {
+		p.mu.Lock()
+		ended := p.init < 0 || p.gone || awaitEnd(p.init, 0)
+		if !ended && p.findCommand() == nil {
+			_ = send(p.command, unix.SIGKILL) // it may have ended
+		}
+		p.mu.Unlock()
+		if ended || p.AwaitEnd(10*time.Millisecond) {
+			return
+		}
+	}
+	_ = p.Kill() // it may have ended by itself
+}
+
 // AwaitEnd waits until PID 1 has ended, but not longer than patience, and reports whether it has.
 func (p *Process) AwaitEnd(patience time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.init < 0 {
-		return true
-	}
-	for until := time.Now().Add(patience); ; {
-		left := max(time.Until(until), 0)
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(p.init), Events: unix.POLLIN}}, int(left.Milliseconds()))
-		if !errors.Is(err, unix.EINTR) {
-			return err == nil && n > 0
-		}
-	}
+	return p.init < 0 || awaitEnd(p.init, patience)
 }
 
 // TakeExtra is Extra from the n-th on: they are the caller's to close.
@@ -172,6 +188,16 @@ func (p *Process) knowsInit() bool {
 	return p.pid != 0
 }
 
+// watch takes the pidfd of the command over, in the place of one that was looked for.
+func (p *Process) watch(pidfd int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.command >= 0 {
+		unix.Close(p.command)
+	}
+	p.command = pidfd
+}
+
 // adoptInit takes PID 1 by its ID. It is a child that nobody has reaped, so that the ID is still its own,
 // unless somebody in this program waits for every child or ignores SIGCHLD. Then it may have gone already,
 // which is no error: the report tells the rest.
@@ -198,6 +224,10 @@ func (p *Process) adoptInit(pid int) error {
 // looks at as soon as it watches it, later by a signal.
 func (p *Process) end() {
 	p.lifeline.Close()
+	if p.joins {
+		p.endJoin()
+		return
+	}
 	_ = p.Kill() // it may have ended by itself
 }
 
@@ -208,13 +238,30 @@ func (p *Process) Discard() { p.abandon() }
 func (p *Process) abandon() unix.WaitStatus {
 	p.end()
 	status, _, _ := p.reap()
+	if p.joins {
+		p.reapCommand()
+	}
 	p.Close()
 	return status
+}
+
+// reapCommand kills the command of a joiner that was killed before it could reap it, and reaps it where that is
+// this program's now.
+func (p *Process) reapCommand() {
+	if p.command < 0 {
+		return // it was not executed; see awaitWithOrphans
+	}
+	_ = send(p.command, unix.SIGKILL)            // it may have ended
+	_, _ = waitFor(unix.P_PIDFD, p.command, nil) // ECHILD: somebody else's
 }
 
 // reap waits for init.
 func (p *Process) reap() (unix.WaitStatus, unix.Rusage, error) {
 	var usage unix.Rusage
+	if p.keeps && p.init >= 0 && reapsOrphans() {
+		awaitWithOrphans(p.init)
+	}
+	p.leave()
 	switch {
 	case p.init >= 0:
 		status, err := waitFor(unix.P_PIDFD, p.init, &usage)
@@ -224,6 +271,22 @@ func (p *Process) reap() (unix.WaitStatus, unix.Rusage, error) {
 		return status, usage, err
 	}
 	return 0, usage, unix.ECHILD
+}
+
+// leave waits for the end of PID 1 and says, before it is reaped, that its number is not its own any more.
+func (p *Process) leave() {
+	idType, id := unix.P_PIDFD, p.init
+	if id < 0 {
+		idType, id = unix.P_PID, p.pid
+	}
+	for id > 0 || idType == unix.P_PIDFD {
+		if err := unix.Waitid(idType, id, nil, unix.WEXITED|unix.WNOWAIT, nil); !errors.Is(err, unix.EINTR) {
+			break // ECHILD: somebody in this program has reaped it
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gone = true
 }
 
 // Close releases every descriptor of p. Nothing may use what Extra returned any more.

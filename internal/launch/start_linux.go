@@ -36,8 +36,10 @@ type Config struct {
 	// Joins are the namespaces of a sandbox that the program, a joiner's, enters: they come last of its
 	// descriptors.
 	Joins []*os.File
-	// Extra is how many descriptors come with the start; Listens says that the listener of the command's
-	// filter comes after them.
+	// Keeps says that the program has no command.
+	Keeps bool
+	// Extra is how many descriptors come with the start. With Joins the pidfd of the command comes after
+	// them, and Listens says that the listener of the command's filter comes last.
 	Extra   int
 	Listens bool
 	// Scratch is the directory for a private file, if the host executes no memfd.
@@ -70,7 +72,7 @@ func (e *DiedError) Error() string {
 //
 // If ctx ends before that, or anything fails, nothing is left of the program, and the Process is nil.
 func Start(ctx context.Context, cfg Config) (*Process, error) {
-	s := &start{cfg: cfg, p: &Process{init: -1, command: -1, joins: len(cfg.Joins) > 0}}
+	s := &start{cfg: cfg, p: &Process{init: -1, command: -1, keeps: cfg.Keeps, joins: len(cfg.Joins) > 0}}
 	defer s.closeTheirs()
 	if err := s.open(); err != nil {
 		s.p.Close()
@@ -99,7 +101,9 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 // failed ends the program, and returns why it did not start.
 func (s *start) failed(ctx context.Context, err error) error {
 	exit := s.p.abandon()
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) && s.p.early != nil {
+		err = &DiedError{s.p.early.Status} // of the command's process
+	} else if errors.Is(err, io.EOF) {
 		err = &DiedError{exit}
 	}
 	if ctx.Err() != nil {
@@ -151,6 +155,8 @@ func (s *start) see(stub *os.Process) error {
 	}
 	if s.p.joins {
 		if err := s.p.adoptInit(pid); err != nil {
+			_ = stub.Kill() // it cannot be followed, and has executed nothing: out of descriptors
+			_, _ = stub.Wait()
 			return err
 		}
 		_ = stub.Release() // cannot fail
@@ -168,6 +174,9 @@ func (s *start) see(stub *os.Process) error {
 		return s.follow() // it stays, and waits for the command
 	}
 	state, err := stub.Wait()
+	if err != nil {
+		_ = stub.Release() // which Wait does where it succeeds
+	}
 	if err != nil && !errors.Is(err, syscall.ECHILD) {
 		return err
 	}
@@ -286,12 +295,15 @@ func (s *start) start(f *os.File, files []*os.File) (*os.Process, error) {
 // be told last of all.
 func (s *start) follow() error {
 	var failed *FailedError
-	for !s.arrived() || !s.p.knowsInit() {
+	var refused error // to take over what came: PID 1 may be told last of all, and must be known to be reaped
+	for refused == nil && !s.arrived() || !s.p.knowsInit() {
 		record, fds, err := s.p.report.read()
-		if err != nil {
-			if failed != nil {
-				return failed
-			}
+		switch {
+		case err != nil && refused != nil:
+			return refused
+		case err != nil && failed != nil:
+			return failed
+		case err != nil:
 			return err
 		}
 		if record.Kind == plan.Failed {
@@ -303,8 +315,8 @@ func (s *start) follow() error {
 			closeAll(fds)
 			continue
 		}
-		if err := s.note(record, fds); err != nil {
-			return err
+		if err := s.note(record, fds); err != nil && refused == nil {
+			refused = err
 		}
 		if failed != nil && record.Kind == plan.Started {
 			failed.Notes = record.Notes
@@ -313,7 +325,7 @@ func (s *start) follow() error {
 	if failed != nil {
 		return failed
 	}
-	return nil
+	return refused
 }
 
 // arrived reports whether the program is where it was to be followed to.
@@ -343,6 +355,9 @@ func (s *start) note(record plan.Record, fds []int) error {
 // take takes over the descriptors that came with the start.
 func (s *start) take(fds []int) error {
 	want := s.cfg.Extra
+	if s.p.joins {
+		want++
+	}
 	if s.cfg.Listens {
 		want++
 	}
@@ -357,11 +372,14 @@ func (s *start) take(fds []int) error {
 		}
 		s.p.extra = append(s.p.extra, os.NewFile(uintptr(fd), "from the sandbox"))
 	}
+	if s.p.joins {
+		s.p.watch(fds[s.cfg.Extra])
+	}
 	if !s.cfg.Listens {
 		return nil
 	}
 	var err error
-	s.p.listener, err = newListener(fds[s.cfg.Extra])
+	s.p.listener, err = newListener(fds[want-1])
 	return err
 }
 

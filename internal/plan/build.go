@@ -196,6 +196,13 @@ func (b *Builder) Fork(label string, f kernel.CloneFlags, record *kernel.Memory,
 	b.fork(label, kernel.Clone3(f, record, RecordPID), f, process, child)
 }
 
+// ForkWatched is Fork, and returns the number of the pidfd that b gets.
+func (b *Builder) ForkWatched(label string, f kernel.CloneFlags, record *kernel.Memory, process Process, child func(*Builder)) int {
+	pidfd := b.fds.lowest()
+	b.fork(label, kernel.Clone3Watched(f, record, RecordPID), f|unix.CLONE_PIDFD, process, child)
+	return pidfd
+}
+
 // Thread is Fork of a thread with this ID, which shares everything.
 func (b *Builder) Thread(label string, tid uint32, process Process, child func(*Builder)) {
 	const f = unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD
@@ -206,6 +213,10 @@ func (b *Builder) fork(label string, c kernel.Call, f kernel.CloneFlags, process
 	cb := &Builder{process: process, fds: b.fds}
 	if f&unix.CLONE_FILES == 0 {
 		cb.fds = b.fds.clone()
+	}
+	if f&unix.CLONE_PIDFD != 0 {
+		// In the table that b has now, and in the child's where that is the same.
+		b.fds[b.fds.lowest()] = true
 	}
 	op := b.Call(label, c).ReturnsAny()
 	op.Kind = Fork

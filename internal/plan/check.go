@@ -29,7 +29,7 @@ const (
 	RuleBounds       Rule = "a program is bounded in ops and data, and names its descriptors"
 	RuleLabel        Rule = "every op has a label"
 	RuleFlow         Rule = "a process runs its own ops to its end; a fork's child is another process, behind it"
-	RuleUntil        Rule = "only PID 1 repeats, and only to wait: for PID 2, and then for all that is left"
+	RuleUntil        Rule = "only PID 1 and a joiner repeat, and only to wait: for PID 2, and then for all that is left"
 	RuleCall         Rule = "a call is one whose effect is known, with such arguments"
 	RuleMemory       Rule = "a pointer stays in its memory"
 	RuleResult       Rule = "a result is the one that is predicted"
@@ -117,6 +117,7 @@ type checker struct {
 	// redumped: after it forked, PID 1 said again that it is not dumpable.
 	redumped bool
 	emptied  int               // the op that waits for all that is left; 0 is none
+	watched  int64             // the pidfd of a command that joins
 	placed   uint8             // the command's streams that were received
 	entered  kernel.CloneFlags // the namespaces that the joiner is in
 }
@@ -202,6 +203,7 @@ const (
 	didFollow     // the joiner, into its death
 	didReady      // tell that PID 2 waits
 	didInbox      // receive what to execute
+	didReap       // whoever the command has made the joiner a parent of
 
 	// ofProcess are not handed on by a fork: what follows from them is, but each process must do its own.
 	ofProcess = didSession | didCapset | didFilter | didFork | didTell | didWitness | didSetresuidAgain | didMeet | didPost | didKeepCaps | didControl | didSendMaster
@@ -350,7 +352,7 @@ func (c *checker) flow() *Fault {
 		return c.fault(RuleFlow, "kind %d", kind)
 	} else if (kind == Fork) != (c.op.Call.Name == "clone3") {
 		return c.fault(RuleFlow, "only clone3 forks, and nothing else")
-	} else if (kind == Until) != (c.op.Call.Name == "wait4" && c.process != Joiner) || kind == Until && c.process != Init {
+	} else if (kind == Until) != (c.op.Call.Name == "wait4") || kind == Until && c.process != Init && c.process != Joiner {
 		return c.fault(RuleUntil, "%s in the %s", c.op.Call.Name, c.process)
 	}
 	return nil
@@ -374,7 +376,7 @@ func (c *checker) order() *Fault {
 		if name == "close" && c.at(0).kind == master && c.has(didTell) {
 			return nil
 		}
-		if name != "sendmsg" && name != "write" && name != "wait4" && name != "exit_group" {
+		if name != "sendmsg" && name != "write" && name != "waitid" && name != "wait4" && name != "exit_group" {
 			return c.fault(RuleInitFilter, "%s comes after it", name)
 		}
 	case Init:

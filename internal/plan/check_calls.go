@@ -39,6 +39,8 @@ var (
 	mayExist = []unix.Errno{unix.EEXIST}
 	// kill(2) when PID 2 was the last process.
 	mayBeAlone = []unix.Errno{unix.ESRCH}
+	// A joiner tells of a command that failed before it had a listener, and has told why.
+	mayBeUnheard = []unix.Errno{unix.EBADF}
 	// The witness's receipt of a call that was given up before: it was made all the same.
 	mayBeGivenUp = []unix.Errno{unix.ENOENT}
 	// execvp(3) goes on with the next entry of PATH after these.
@@ -114,8 +116,12 @@ func callOf(name string) (call, bool) {
 		return call{args: "nm"}, true
 	case "write":
 		return call{args: "fmn", returns: length}, true
-	case "read", "sendmsg":
+	case "read":
 		return call{args: "fmn", returns: known}, true
+	case "sendmsg":
+		return call{args: "fmn", returns: known, tolerates: mayBeUnheard}, true
+	case "waitid":
+		return call{args: "nnmnm"}, true
 	case "getrusage":
 		return call{args: "nm"}, true
 	case "recvmsg":
@@ -305,8 +311,8 @@ func (c *checker) result(call call) *Fault {
 	if op.Retry && (op.Call.Name != "openat2" && op.Call.Name != "ppoll" && c.process != Witness || op.Kind != Call || op.Any || op.Keep != nil) {
 		return c.fault(RuleResult, "%s is repeated at EAGAIN", op.Call.Name)
 	}
-	// The ID of a command that joins, in its namespace and outside, is the kernel's to choose.
-	if joins := len(c.p.Joins) > 0 && (op.Call.Name == "wait4" || op.Call.Name == "setsid"); op.Any && call.returns != unknowable && !joins {
+	// The ID of a command that joins is the kernel's to choose.
+	if joins := len(c.p.Joins) > 0 && op.Call.Name == "setsid"; op.Any && call.returns != unknowable && !joins {
 		return c.fault(RuleResult, "any result of %s is accepted", op.Call.Name)
 	}
 	if op.Keep != nil {

@@ -28,6 +28,7 @@ const (
 	master   // of the terminal: the end at which it is seen and typed at
 	peer     // of the master: what the command has
 	namespace
+	pidfd    // of a command that joins
 	received // by PID 2, with what it is to execute
 )
 
@@ -145,6 +146,8 @@ func (c *checker) effect() *Fault {
 		return c.clone3()
 	case "wait4":
 		return c.wait4()
+	case "waitid":
+		return c.waitid()
 	case "kill":
 		return c.kill()
 	case "execve":
@@ -295,13 +298,16 @@ func (c *checker) sendmsg() *Fault {
 	if size < 16+4 || size > uint64(len(control)) {
 		return c.fault(RuleMemory, "%d bytes of control", size)
 	}
+	if len(c.op.Tolerate) > 0 && c.process != Joiner {
+		return c.fault(RuleTolerance, "the %s goes on without a word", c.process)
+	}
 	for at := 16; at+4 <= int(size); at += 4 {
 		fd := int64(binary.LittleEndian.Uint32(control[at:]))
 		if !c.isOpen(fd) {
 			return c.fault(RuleReport, "descriptor %d is sent", fd)
 		}
 		switch c.fds[fd].kind {
-		case resolved, namespace:
+		case resolved, namespace, pidfd:
 		case ownMount:
 			if !c.p.Keeps || !c.fds[fd].devpts {
 				return c.fault(RuleReport, "descriptor %d is sent", fd)

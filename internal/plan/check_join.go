@@ -102,7 +102,7 @@ func (c *checker) beforeJoined(flags, signal uint64) *Fault {
 		all |= ns.Kind
 	}
 	switch {
-	case flags&^commandMay != commandFlags || signal != uint64(unix.SIGCHLD):
+	case flags&^commandMay != commandFlags|unix.CLONE_PIDFD || signal != uint64(unix.SIGCHLD):
 		return c.fault(RuleFlow, "flags %#x, signal %d: it must wait for the command", flags, signal)
 	case !c.has(didSignals) || c.signals != allSignals:
 		return c.fault(RuleNamespaces, "the caller's signal mask, or signals that it ignores: %#x", allSignals&^c.signals)
@@ -120,6 +120,49 @@ func (c *checker) beforeJoined(flags, signal uint64) *Fault {
 		return f
 	}
 	return c.bound()
+}
+
+// openPidfd opens the joiner's pidfd of the command: in the child's table too, where that is the same. By it the
+// joiner waits for the command and nobody else: with CLONE_PARENT the command makes more children of the joiner's.
+func (c *checker) openPidfd(child *state, flags uint64) *Fault {
+	const pidfdAt = 8 // struct clone_args
+	if c.process != Joiner || c.pointer(0, pidfdAt, 4) == nil {
+		return c.fault(RuleJoin, "the %s watches the new process", c.process)
+	}
+	c.watched = c.lowest()
+	if f := c.open(descriptor{kind: pidfd, closeOnExec: true}); f != nil {
+		return f
+	}
+	if flags&unix.CLONE_FILES != 0 {
+		child.fds = append(make([]descriptor, 0, len(c.fds)+16), c.fds...)
+	}
+	return nil
+}
+
+// waitid waits for the command.
+func (c *checker) waitid() *Fault {
+	switch {
+	case c.process != Joiner || c.waited != 0 || c.value(0) != unix.P_PIDFD || c.value(1) != c.watched || c.value(3) != unix.WEXITED:
+		return c.fault(RuleUntil, "it waits twice, or for something else")
+	case c.bytes(2, RecordSpent-RecordInfo) == nil || c.bytes(4, kernel.SizeofRusage) == nil:
+		return c.fault(RuleMemory, "a status or usage")
+	}
+	c.waited = c.i
+	return c.waits()
+}
+
+// tellWaited is the write of a joiner to the report: what waitid has filled in.
+func (c *checker) tellWaited() *Fault {
+	if c.waited == 0 || c.waited != c.i-1 {
+		return c.fault(RuleReport, "the joiner did not wait before it")
+	}
+	record, waited := c.op.Call.Args[1], c.p.Ops[c.waited].Call.Args
+	if record.Mem != waited[2].Mem || record.Mem != waited[4].Mem || record.Offset != 0 || waited[2].Offset != RecordInfo ||
+		waited[4].Offset != RecordSpent || c.value(2) != sizeofWaited || binary.LittleEndian.Uint32(record.Mem.Bytes) != uint32(Waited) {
+		return c.fault(RuleReport, "it is not the end that is told")
+	}
+	c.told = record.Mem
+	return nil
 }
 
 // ignoreChildren makes the kernel reap what ends below a PID 1 that waits for nobody.

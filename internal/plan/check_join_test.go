@@ -56,7 +56,7 @@ func sampleKeeper() *Program {
 const joinedUser, joinedMount, joinedPID = 5, 6, 7
 
 func sampleJoiner() *Program {
-	started, ended := NewRecord(Started, 2), NewRecord(Ended, 0)
+	started, ended := NewRecord(Started, 2), NewRecord(Waited, 0)
 	b := NewJoiner(8)
 	b.CloseFrom("close strangers", 8)
 	b.Call("reset signals", kernel.SetSignalMask())
@@ -79,15 +79,16 @@ func sampleJoiner() *Program {
 		b.Call(fmt.Sprintf("drop %d", i), kernel.Prctl(unix.PR_CAPBSET_DROP, i))
 	}
 	b.Call("no_new_privs", kernel.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1))
-	b.Fork("fork command", unix.CLONE_VM|unix.CLONE_VFORK|unix.CLONE_CLEAR_SIGHAND|unix.CLONE_FILES, started, Command, func(b *Builder) {
+	watched := b.ForkWatched("fork command", unix.CLONE_VM|unix.CLONE_VFORK|unix.CLONE_CLEAR_SIGHAND|unix.CLONE_FILES, started, Command, func(b *Builder) {
 		sampleCommand(b, started, true, false)
 	})
 	b.CloseBelow("leave streams", sampleReport)
 	b.Call("joiner capset", kernel.Capset())
 	b.Call("joiner seccomp", kernel.Seccomp(make([]byte, 8)))
-	b.Call("tell start", kernel.SendFDs(sampleReport, started, "started", joinedUser)).Returns(int64(len(started.Bytes))) // the listener
-	b.Call("wait", kernel.Wait4(ended, RecordStatus, RecordUsage)).ReturnsAny()
+	b.Call("tell start", kernel.SendFDs(sampleReport, started, "started", watched, watched+1)).Returns(int64(len(started.Bytes))).Tolerates("it may have failed before it had a listener", unix.EBADF)
+	b.Call("wait", kernel.Waitid(watched, ended, RecordInfo, RecordSpent))
 	b.Call("tell end", kernel.Write(sampleReport, ended, "ended")).Returns(int64(len(ended.Bytes)))
+	b.Until("reap", kernel.Wait4(NewRecord(Ended, 0), RecordStatus, RecordUsage), -int64(unix.ECHILD))
 	b.Call("end joiner", kernel.Exit(0))
 	p := &Program{Arch: kernel.AMD64, Ops: b.Program(), Inherited: 8, Payload: []int{0, 1, 2}, Report: sampleReport, Lifeline: sampleLifeline,
 		Joins: []Namespace{{joinedUser, unix.CLONE_NEWUSER}, {joinedMount, unix.CLONE_NEWNS}, {joinedPID, unix.CLONE_NEWPID}}}
@@ -172,9 +173,18 @@ var joinerBreaks = []breach{
 	{RulePayload, "without leave streams", without("leave streams")},
 	{RuleReport, "without tell start", without("tell start")},
 	{RuleReport, "without wait", without("wait")},
-	{RuleReport, "without tell end", without("tell end")},
+	{RuleUntil, "without tell end", without("tell end")},
+	{RuleReport, "without reap", without("reap")},
+	{RuleUntil, "it waits for another", with("wait", func(op *Op) { op.Call.Args[1].Value = 3 })},
+	{RuleUntil, "it waits for any child", with("wait", func(op *Op) { op.Call.Args[0].Value = unix.P_ALL })},
+	{RuleUntil, "it waits for a stop", with("wait", func(op *Op) { op.Call.Args[3].Value = unix.WSTOPPED })},
+	{RuleMemory, "a usage beyond the record", with("wait", func(op *Op) { op.Call.Args[4].Offset += 8 })},
+	{RuleFlow, "nobody watches the command", with("fork command", func(op *Op) {
+		op.Call = kernel.Clone3(unix.CLONE_VM|unix.CLONE_VFORK|unix.CLONE_CLEAR_SIGHAND|unix.CLONE_FILES, NewRecord(Started, 2), RecordPID)
+	})},
 	{RuleWitness, "with tell start", with("tell start", func(op *Op) {
 		op.Call = kernel.Write(sampleReport, op.Call.Args[1].Mem.Refs[0].To.Refs[0].To, "started")
+		op.Tolerate, op.Reason = nil, ""
 	})},
 }
 

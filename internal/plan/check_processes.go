@@ -66,6 +66,12 @@ func (c *checker) clone3() *Fault {
 	switch {
 	case made == Witness:
 		c.done |= didWitness
+	case flags&unix.CLONE_PIDFD != 0:
+		if f := c.openPidfd(&next.state, flags); f != nil {
+			return f
+		}
+	}
+	switch {
 	case made == Command && flags&unix.CLONE_FILES != 0:
 		// What the command leaves in the descriptors that the two share is known here before it is
 		// checked there.
@@ -228,13 +234,39 @@ func (c *checker) shared() *Fault {
 	return nil
 }
 
-// wait4 is the loop of PID 1.
+// wait4 is the loop of PID 1, and the last one of a joiner.
 func (c *checker) wait4() *Fault {
 	switch {
-	case c.value(0) != -1 || c.value(2) != unix.WALL || c.op.Any != (c.process == Joiner):
+	case c.value(0) != -1 || c.value(2) != unix.WALL || c.op.Any:
 		return c.fault(RuleUntil, "it waits for something else")
 	case c.bytes(1, 4) == nil || c.bytes(3, sizeofEnded-RecordUsage) == nil:
 		return c.fault(RuleMemory, "a status or usage")
+	}
+	if f := c.waits(); f != nil {
+		return f
+	}
+	switch {
+	case c.process == Joiner && c.op.Want == -int64(unix.ECHILD) && c.told != nil && c.told == c.p.Ops[c.waited].Call.Args[2].Mem &&
+		c.op.Call.Args[1].Mem != c.told && !c.has(didReap):
+		c.done |= didReap
+	case c.process == Joiner:
+		return c.fault(RuleUntil, "the joiner waits for somebody else before it has told the end")
+	case c.op.Want == commandPID && c.waited == 0:
+		c.waited = c.i
+	case c.op.Want == -int64(unix.ECHILD) && c.has(didKill) && c.emptied == 0:
+		if c.op.Call.Args[1].Mem == c.p.Ops[c.waited].Call.Args[1].Mem {
+			return c.fault(RuleReport, "the end of PID 2 is overwritten")
+		}
+		c.emptied = c.i
+	default:
+		return c.fault(RuleUntil, "it waits twice, or for what was not killed, or for something else")
+	}
+	return nil
+}
+
+// waits holds when a process begins to wait for the command.
+func (c *checker) waits() *Fault {
+	switch {
 	case !c.has(didFork):
 		return c.fault(RuleUntil, "there is no PID 2")
 	case !c.has(didTell):
@@ -262,19 +294,6 @@ func (c *checker) wait4() *Fault {
 			return c.fault(RulePayload, "PID 1 keeps descriptor %d too: its reader would not see the end", fd)
 		}
 	}
-	switch {
-	case c.process == Joiner && c.waited == 0:
-		c.waited, c.emptied = c.i, c.i // it has no other child
-	case c.op.Want == commandPID && c.waited == 0:
-		c.waited = c.i
-	case c.op.Want == -int64(unix.ECHILD) && c.has(didKill) && c.emptied == 0:
-		if c.op.Call.Args[1].Mem == c.p.Ops[c.waited].Call.Args[1].Mem {
-			return c.fault(RuleReport, "the end of PID 2 is overwritten")
-		}
-		c.emptied = c.i
-	default:
-		return c.fault(RuleUntil, "it waits twice, or for what was not killed, or for something else")
-	}
 	return nil
 }
 
@@ -294,8 +313,11 @@ func (c *checker) kill() *Fault {
 
 // tellEnd is the write of PID 1 to the report: what wait4 has filled in.
 func (c *checker) tellEnd() *Fault {
-	if c.process != Init && c.process != Joiner || c.emptied == 0 || c.emptied != c.i-1 {
-		return c.fault(RuleReport, "nobody waited before it")
+	if c.process == Joiner {
+		return c.tellWaited()
+	}
+	if c.process != Init || c.emptied == 0 || c.emptied != c.i-1 {
+		return c.fault(RuleReport, "PID 1 did not wait before it")
 	}
 	record, waited := c.op.Call.Args[1], c.p.Ops[c.waited].Call.Args[1]
 	c.told = record.Mem
@@ -315,7 +337,9 @@ func (c *checker) exit() *Fault {
 		return c.fault(RuleStub, "PID 1 is not started, or not told")
 	case c.process == Init && c.p.Keeps:
 		return c.endKeeper()
-	case (c.process == Init || c.process == Joiner) && (c.emptied == 0 || c.emptied != c.i-2 || c.p.Ops[c.i-1].Call.Name != "write"):
+	case c.process == Joiner && !c.has(didReap):
+		return c.fault(RuleReport, "who joined in its place is not reaped")
+	case c.process == Init && (c.emptied == 0 || c.emptied != c.i-2 || c.p.Ops[c.i-1].Call.Name != "write"):
 		return c.fault(RuleReport, "the end is not told before")
 	case c.process == Command:
 		return c.fault(RuleFlow, "the command ends by itself")

@@ -20,6 +20,7 @@ const (
 	Cloned                        // init exists
 	Started                       // the command was executed, or failed before
 	Ended                         // the command ended: wait status, usage, and the call for which it was
+	Waited                        // the same of a command that joined: siginfo_t, and usage
 	Ready                         // all is set up, and PID 2 waits to be told what to execute
 )
 
@@ -33,6 +34,11 @@ const (
 	RecordUsage  = 8                                      // Ended: struct rusage
 	RecordCall   = RecordUsage + kernel.SizeofRusage      // Ended: struct seccomp_notif, that the witness received
 	RecordSeen   = RecordCall + kernel.SizeofNotification // Ended: result of its look at the listener, 8 bytes
+
+	RecordInfo  = 8                // Waited: siginfo_t, 128 bytes
+	RecordSpent = RecordInfo + 128 // Waited: struct rusage
+
+	sizeofWaited = RecordSpent + kernel.SizeofRusage
 
 	SizeofFailed = 16
 	sizeofEnded  = RecordSeen + 8
@@ -50,8 +56,11 @@ const MaxNotes = 256
 // NewRecord returns the memory of a record that is filled in as the program runs.
 func NewRecord(kind RecordKind, notes int) *kernel.Memory {
 	size := RecordNotes + 8*notes
-	if kind == Ended {
+	switch kind {
+	case Ended:
 		size = sizeofEnded
+	case Waited:
+		size = sizeofWaited
 	}
 	m := kernel.Zeroed(size)
 	if kind == Ended {
@@ -97,6 +106,13 @@ func ParseRecord(b []byte) (Record, error) {
 			r.Notes = append(r.Notes, int64(binary.LittleEndian.Uint64(b[at:])))
 		}
 	case Ready:
+	case Waited:
+		if len(b) != sizeofWaited {
+			return Record{}, fmt.Errorf("record of an end with %d bytes, want %d", len(b), sizeofWaited)
+		}
+		r.Kind = Ended
+		r.Status = parseInfo(b[RecordInfo:])
+		r.Usage = parseRusage(b[RecordSpent:])
 	case Ended:
 		if len(b) != sizeofEnded {
 			return Record{}, fmt.Errorf("record of an end with %d bytes, want %d", len(b), sizeofEnded)
@@ -126,6 +142,19 @@ func parseRefusal(b []byte) *Refusal {
 		return nil
 	}
 	return &r
+}
+
+// parseInfo makes a wait status of a siginfo_t (waitid(2)): si_code is at 8, si_status at 24.
+func parseInfo(b []byte) unix.WaitStatus {
+	const exited, dumped, core = 1, 3, 0x80 // CLD_EXITED and CLD_DUMPED of asm-generic/siginfo.h
+	code, status := binary.LittleEndian.Uint32(b[8:]), binary.LittleEndian.Uint32(b[24:])
+	switch code {
+	case exited:
+		return unix.WaitStatus(status & 0xff << 8)
+	case dumped:
+		return unix.WaitStatus(status&0x7f | core)
+	}
+	return unix.WaitStatus(status & 0x7f)
 }
 
 // parseRusage reads the fields that are used of struct rusage (getrusage(2)).

@@ -4,13 +4,30 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-var stalkActs = map[string]act{"stalk": stalk}
+var stalkActs = map[string]act{"stalk": stalk, "sibling": sibling}
+
+// sibling makes its parent the parent of another process, which exits with a code or, if that is 0, stays.
+func sibling(arg string) (string, error) {
+	code := number(arg)
+	pid, _, errno := unix.RawSyscall6(unix.SYS_CLONE, unix.CLONE_PARENT|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	if pid == 0 && errno == 0 {
+		for code == 0 {
+			_, _, _ = unix.RawSyscall6(unix.SYS_PPOLL, 0, 0, 0, 0, 0, 0) // until it is killed
+		}
+		_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, uintptr(code), 0, 0)
+	}
+	if errno != 0 {
+		return "", errno
+	}
+	return strconv.Itoa(int(pid)), nil
+}
 
 // stalk looks for processes that are not yet what they will be, for so many milliseconds, and tries to look
 // into each: "ms,name", where name is what they become. It tells how many it has seen, and what it got at.
