@@ -336,7 +336,7 @@ func (p *Pool) launch(c *Cmd, files []*os.File) error {
 	}
 	r.enforceCommand(&c.spec)
 	c.plan = &Plan{resolved: &r, program: p.plan.program}
-	for range p.options.Size {
+	for range p.options.Size + 1 { // all that are ready may have been killed
 		var w *pooled
 		if w, err = p.take(c.ctx); err != nil {
 			return err
