@@ -100,6 +100,9 @@ func (c *Cmd) start() error {
 	if c.pool == nil && c.plan != nil && c.plan.again(err) {
 		err = c.launch(files) // nothing has run
 	}
+	if errors.Is(err, context.Canceled) && c.ctx.Err() != nil {
+		return c.ctx.Err() // whatever context the start had
+	}
 	if err != nil {
 		return err
 	}
@@ -149,7 +152,9 @@ func (c *Cmd) launch(files []*os.File) error {
 	if c.cell, err = c.plan.newCell(c.ctx); err != nil {
 		return err
 	}
-	c.process, err = c.plan.launch(c.ctx, files, c.cell, nil)
+	ctx, cancel := c.starting()
+	defer cancel()
+	c.process, err = c.plan.launch(ctx, files, c.cell, nil)
 	if err == nil {
 		if err = c.cell.started(); err == nil {
 			return nil

@@ -59,7 +59,8 @@ func (s *Sandbox) launch(c *Cmd, files []*os.File) error {
 	if r.terminal != nil {
 		joins = append(slices.Clone(joins), s.terminals)
 	}
-	ctx := c.ctx
+	ctx, done := c.starting()
+	defer done()
 	if wall := c.spec.Limits.WallTime; wall > 0 {
 		// What runs in the sandbox may stop the process of a command that is not executed yet.
 		var cancel context.CancelFunc

@@ -336,22 +336,24 @@ func (p *Pool) launch(c *Cmd, files []*os.File) error {
 	}
 	r.enforceCommand(&c.spec)
 	c.plan = &Plan{resolved: &r, program: p.plan.program}
+	ctx, cancel := c.starting()
+	defer cancel()
 	for range p.options.Size + 1 { // all that are ready may have been killed
 		var w *pooled
 		if w, err = p.take(c.ctx); err != nil {
 			return err
 		}
-		if err = w.process.Tell(c.ctx, message, files); err == nil {
+		if err = w.process.Tell(ctx, message, files); err == nil {
 			c.process, c.cell, c.release = w.process, w.cell, p.release
 			return nil
 		}
 		p.release()
 		left := w.cell.remove()
-		if again := c.ctx.Err() == nil && wasDead(err); !again || left != nil {
-			return errors.Join(c.plan.startError(c.ctx, err), left)
+		if again := ctx.Err() == nil && wasDead(err); !again || left != nil {
+			return errors.Join(c.plan.startError(ctx, err), left)
 		}
 	}
-	return c.plan.startError(c.ctx, err)
+	return c.plan.startError(ctx, err)
 }
 
 // wasDead reports whether somebody had killed a sandbox before it executed the command: another one will do.

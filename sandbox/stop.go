@@ -3,9 +3,11 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -79,4 +81,33 @@ func (c *Cmd) SignalAll(sig os.Signal) error {
 		return errors.New("sandbox: SignalAll before a successful Start")
 	}
 	return c.process.SignalAll(unix.Signal(number))
+}
+
+// starting returns the context of the start: that of the command or, where that lets the command end by itself, one
+// that gives the start as long. It may have been executed before Start knows.
+func (c *Cmd) starting() (context.Context, context.CancelFunc) {
+	if c.spec.StopSignal == 0 {
+		return context.WithCancel(c.ctx)
+	}
+	patience := c.spec.StopTimeout
+	if patience == 0 {
+		patience = DefaultStopTimeout
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(c.ctx))
+	var timer *time.Timer
+	var mu sync.Mutex
+	stop := context.AfterFunc(c.ctx, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		timer = time.AfterFunc(patience, cancel)
+	})
+	return ctx, func() {
+		stop()
+		mu.Lock()
+		defer mu.Unlock()
+		if timer != nil {
+			timer.Stop()
+		}
+		cancel()
+	}
 }
