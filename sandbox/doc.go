@@ -30,6 +30,10 @@
 // starts the command as PID 2, and then does nothing but wait and report. No copy of the caller's memory
 // ever stands beside the command, and the time of a start does not depend on the caller's size.
 //
+// New makes a sandbox that lives, in which any number of commands run: PID 1 starts none and keeps it, and
+// for each command a second program enters it, starts the command there and waits for it outside. NewPool
+// keeps sandboxes ready that have everything but their command.
+//
 // Read spec.go for what can be asked, result.go for what comes back, compile.go for how a sandbox is
-// made, step by step.
+// made, step by step, and living.go and pool.go for those that are there before their commands.
 package sandbox
