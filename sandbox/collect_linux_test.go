@@ -88,7 +88,7 @@ func TestCollectComesAfterEverythingHasEnded(t *testing.T) {
 		"exit":     {script: writes + "exit 0", want: Exited},
 		"signal":   {script: writes + "kill -KILL $$", want: Signaled},
 		"timeout":  {script: writes + "wait", change: func(s *Spec) { s.Limits.WallTime = 50 * time.Millisecond }, want: TimedOut},
-		"CPU time": {script: writes + "wait", change: func(s *Spec) { s.Limits.CPUTime = 30 * time.Millisecond }, want: OutOfCPUTime},
+		"CPU time": {script: writes + "wait", change: func(s *Spec) { s.Limits.CPUTime = sandboxtest.Slow(100 * time.Millisecond) }, want: OutOfCPUTime},
 		"output":   {script: writes + "yes", change: func(s *Spec) { s.Stdout, s.Limits.OutputMax = io.Discard, 10 }, want: OutputExceeded},
 		"forbidden": {script: writes + "mkdir /tmp/x; wait", change: func(s *Spec) {
 			s.Seccomp = seccomp.Default()
