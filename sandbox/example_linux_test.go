@@ -116,3 +116,20 @@ func ExampleLearn() {
 	// exit status 0 <nil>
 	// forbidden system call: kill <nil>
 }
+
+// Probe tells what sandboxes can have on this machine.
+func ExampleProbe() {
+	host, err := sandbox.Probe(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, s := range host.Features() {
+		if s.Feature == sandbox.UserNamespace {
+			fmt.Println(s.Feature, s.State, s.By)
+		}
+	}
+	fmt.Println(host.Err())
+	// Output:
+	// user namespace works CLONE_NEWUSER
+	// <nil>
+}

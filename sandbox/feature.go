@@ -13,7 +13,10 @@ const (
 	UTSNamespace     Feature = "uts namespace"
 	CgroupNamespace  Feature = "cgroup namespace"
 
-	IDMap         Feature = "id map"
+	IDMap Feature = "id map"
+	// IDRanges is more IDs than the caller's own. Host.Features alone names it: the errors of a Spec that maps
+	// some name IDMap.
+	IDRanges      Feature = "id ranges"
 	NewProc       Feature = "new /proc"
 	NoNewPrivs    Feature = "no_new_privs"
 	Capabilities  Feature = "capabilities"
@@ -37,3 +40,11 @@ const (
 	HugetlbLimit  Feature = "huge page limit"
 	Cgroup        Feature = "cgroup"
 )
+
+// features are all of them, in the order of Host.Features.
+var features = [...]Feature{
+	UserNamespace, MountNamespace, PIDNamespace, NetworkNamespace, IPCNamespace, UTSNamespace, CgroupNamespace,
+	IDMap, IDRanges, NewProc, NoNewPrivs, Capabilities, SeccompBPF, SeccompNotify, LayeredRoot, OverlayMount, TerminalPTY, MemfdExec,
+	WallTimeLimit, CPUTimeLimit, OutputLimit, Rlimits,
+	Cgroup, MemoryLimit, PidsLimit, CPULimit, CPUWeight, CPUSet, IOLimits, HugetlbLimit,
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,16 +27,43 @@ type Host struct {
 	// listened says that the caller is under a filter with a listener, as in a sandbox in a sandbox: the
 	// kernel lets no filter below it have another (seccomp(2), EBUSY). Nothing but a try can tell.
 	listened bool
+	// features and failure are what the tries of Probe have found.
+	features []FeatureState
+	failure  error
 }
 
-// Probe reads what this machine is like. It starts no process and changes nothing. Run does it by
-// itself; a Host is only needed for Compile.
+// Probe finds out what sandboxes can have on this machine, by making some: it runs the zero Spec, and then for
+// each Feature that this does not tell of a Spec that needs it. Each runs the command true, if the base system
+// has one, with the whole set-up; it takes some hundredths of a second in all, and longer where a systemd has to be
+// asked for a cgroup. A cgroup that it finds stays the program's, as after Run: ReleaseCgroups gives it back.
+//
+// What does not work is in the Host, and no error. An error is that of ctx, or says that the machine cannot be
+// looked at: its /proc is not there.
+//
+// Run needs no Host. Compile takes one to make the plan that this machine, or the one where it was made, has.
 func Probe(ctx context.Context) (*Host, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return readHost()
+	host, err := readHost()
+	if err != nil {
+		return nil, err
+	}
+	d := diagnosis{ctx: ctx, restrictions: probe.ReadRestrictions("/", os.LookupEnv), states: map[Feature]FeatureState{}}
+	d.run()
+	if err := ctx.Err(); err != nil {
+		return nil, err // what was found is that there was no time
+	}
+	host.features, host.failure = d.list(), d.failure
+	return host, nil
 }
+
+// Features returns what Probe has found out about every Feature.
+func (h *Host) Features() []FeatureState { return slices.Clone(h.features) }
+
+// Err returns nil if the zero Spec, one that has nothing but Args, works on this machine: a sandbox with every
+// protection that is there without being asked for. Else it is the error that Run returns.
+func (h *Host) Err() error { return h.failure }
 
 func readHost() (*Host, error) {
 	facts, err := probe.Read("/")

@@ -237,7 +237,9 @@ func (p placement) unplaced(feature Feature, c cgroup.Controller) *UnsupportedEr
 	}
 	var find *cgroup.FindError
 	if errors.As(p.cause, &find) {
-		u.Remedy = find.Remedy
+		bare := *find
+		bare.Remedy = "" // which is said once
+		u.Remedy, u.Err = find.Remedy, &bare
 	}
 	var own *cgroup.Error
 	if u.Remedy == "" && errors.As(p.cause, &own) {

@@ -34,6 +34,12 @@ func Learn(context.Context, Spec) (*seccomp.Policy, *Result, error) {
 // Host is what a machine is like.
 type Host struct{}
 
+// Features returns nil.
+func (*Host) Features() []FeatureState { return nil }
+
+// Err returns an error that matches errors.ErrUnsupported.
+func (*Host) Err() error { return unsupported() }
+
 // Probe returns an error that matches errors.ErrUnsupported.
 func Probe(context.Context) (*Host, error) { return nil, unsupported() }
 

@@ -35,7 +35,11 @@ func (p *Plan) startError(ctx context.Context, err error) error {
 	if errors.As(err, &died) && p.resolved.joins {
 		return &OpError{Index: -1, Op: "join the sandbox", Err: err, Remedy: remedyJoin}
 	}
-	return &OpError{Index: -1, Op: "start the set-up", Err: err}
+	e := &OpError{Index: -1, Op: "start the set-up", Err: err}
+	if errors.Is(err, syscall.EAGAIN) {
+		e.Remedy = moreProcesses
+	}
+	return e
 }
 
 // mapError tells what the host lacks for a map from what failed this time.
@@ -129,6 +133,9 @@ func (p *Plan) unsupported(op *plan.Op, cause error) error {
 	return nil
 }
 
+// moreProcesses is the remedy where there is no room for another process (fork(2), EAGAIN).
+const moreProcesses = "raise RLIMIT_NPROC or pids.max"
+
 // namespaceRemedy says what to do when clone3(2) refuses; the causes are those of its manual page.
 func namespaceRemedy(cause error) string {
 	switch {
@@ -158,7 +165,7 @@ func remedy(op *plan.Op, cause error) string {
 	case errors.Is(cause, syscall.EMFILE):
 		return "raise RLIMIT_NOFILE: every bind takes a descriptor while it is set up"
 	case errors.Is(cause, syscall.EAGAIN) && op.Kind == plan.Fork:
-		return "raise RLIMIT_NPROC or pids.max"
+		return moreProcesses
 	case op.Call.Name == "openat2" && errors.Is(cause, syscall.ELOOP),
 		errors.Is(cause, syscall.EINVAL) && (op.Label == stepMountDev || op.Label == stepMountProc):
 		return "a symbolic link stands where a directory must be"

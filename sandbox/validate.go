@@ -4,6 +4,7 @@ import (
 	"os"
 	"path"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/moby/sys/capability"
@@ -209,13 +210,4 @@ func validateAllowMissing(f *faults, features []Feature) {
 }
 
 // knownFeature reports whether f is one of the constants in feature.go. A test holds the two together.
-func knownFeature(f Feature) bool {
-	switch f {
-	case UserNamespace, MountNamespace, PIDNamespace, NetworkNamespace, IPCNamespace, UTSNamespace,
-		CgroupNamespace, IDMap, NewProc, NoNewPrivs, Capabilities, SeccompBPF, SeccompNotify, LayeredRoot, OverlayMount,
-		TerminalPTY, MemfdExec, WallTimeLimit, CPUTimeLimit, OutputLimit, Rlimits, MemoryLimit, PidsLimit,
-		CPULimit, CPUWeight, CPUSet, IOLimits, HugetlbLimit, Cgroup:
-		return true
-	}
-	return false
-}
+func knownFeature(f Feature) bool { return slices.Contains(features[:], f) }
