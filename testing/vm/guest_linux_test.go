@@ -75,8 +75,12 @@ func device(t *testing.T, dir string) string {
 	return strconv.FormatUint(major, 10) + ":" + strconv.FormatUint(minor, 10)
 }
 
-// refusesEnv holds what the error says on a host that cannot run sandboxes; it is not set on others.
-const refusesEnv = "RINGFENCE_VM_REFUSES"
+// On a host that cannot run sandboxes, refusesEnv holds what the error says, and remedyEnv what sandbox.Probe
+// says to do; they are not set on others.
+const (
+	refusesEnv = "RINGFENCE_VM_REFUSES"
+	remedyEnv  = "RINGFENCE_VM_REMEDY"
+)
 
 // A host that lacks what no sandbox can do without says what it is and what can be done, by an error of
 // the type for it. Here it is the kernel's parameters that make such hosts.
@@ -99,5 +103,20 @@ func TestHostRunsSandboxesOrSaysWhyNot(t *testing.T) {
 	}
 	if !regexp.MustCompile(refuses).MatchString(err.Error()) {
 		t.Errorf("%v, want %q", err, refuses)
+	}
+	host, err := sandbox.Probe(t.Context())
+	if err != nil || !errors.Is(host.Err(), errors.ErrUnsupported) {
+		t.Fatalf("%v: the zero Spec works", err)
+	}
+	for _, s := range host.Features() {
+		if s.State == sandbox.Missing {
+			t.Logf("%s: %v\n%s", s.Feature, s.Cause, s.Remedy)
+			if !regexp.MustCompile(os.Getenv(remedyEnv)).MatchString(s.Remedy) {
+				t.Errorf("%q, want %q", s.Remedy, os.Getenv(remedyEnv))
+			}
+		}
+		if s.State == sandbox.Works {
+			t.Errorf("%s works", s.Feature)
+		}
 	}
 }

@@ -21,20 +21,25 @@ type host struct {
 	// refuses is what the error says on a host that cannot run sandboxes; "" on one that can, and must
 	// pass every test that has to do with the kernel.
 	refuses string
+	// remedy is what sandbox.Probe says there of the feature that is missing.
+	remedy string
 }
 
 // hosts are all rows. Those that refuse are the three ways in which distributions and administrators
 // forbid user namespaces, and the last kernel that lacks what no sandbox can do without.
 var hosts = []host{
-	{kernel: "5.10", refuses: `needs Linux 5\.1[45] or later`},
+	{kernel: "5.10", refuses: `needs Linux 5\.1[45] or later`, remedy: `^boot Linux 5\.15 or later; this is 5\.10$`},
 	{kernel: "5.15"},
 	{kernel: "6.1"},
 	{kernel: "6.8"},
 	{kernel: "6.12"},
 	{kernel: "newest"},
-	{kernel: "6.1", parameters: "sysctl.user.max_user_namespaces=0", refuses: `user namespace is not supported here: .*sysctl user\.max_user_namespaces`},
-	{kernel: "6.1", parameters: "sysctl.kernel.unprivileged_userns_clone=0", refuses: `user namespace is not supported here: .*sysctl kernel\.unprivileged_userns_clone=1`},
-	{kernel: "6.8", parameters: "sysctl.kernel.apparmor_restrict_unprivileged_userns=1", refuses: `user namespace is not supported here: .*AppArmor`},
+	{kernel: "6.1", parameters: "sysctl.user.max_user_namespaces=0", refuses: `user namespace is not supported here: .*sysctl user\.max_user_namespaces`,
+		remedy: `^as root: sysctl -w user\.max_user_namespaces=`},
+	{kernel: "6.1", parameters: "sysctl.kernel.unprivileged_userns_clone=0", refuses: `user namespace is not supported here: .*sysctl kernel\.unprivileged_userns_clone=1`,
+		remedy: `^as root: sysctl -w kernel\.unprivileged_userns_clone=1\n`},
+	{kernel: "6.8", parameters: "sysctl.kernel.apparmor_restrict_unprivileged_userns=1", refuses: `user namespace is not supported here: .*AppArmor`,
+		remedy: `(?s)^as root: put this into /etc/apparmor\.d/ringfence-.* flags=\(unconfined\) \{\n +userns,`},
 }
 
 // kernelPackages have the tests whose outcome depends on the kernel. They are patterns, so that a
@@ -162,7 +167,7 @@ func (h host) try(ctx context.Context, log string) outcome {
 	o.tests = kernelPackages
 	if h.refuses != "" {
 		o.tests, o.run = []string{"./testing/vm"}, "^TestHostRunsSandboxesOrSaysWhyNot$"
-		o.env["RINGFENCE_VM_REFUSES"] = h.refuses
+		o.env["RINGFENCE_VM_REFUSES"], o.env["RINGFENCE_VM_REMEDY"] = h.refuses, h.remedy
 	}
 	began := time.Now()
 	var result outcome
