@@ -190,7 +190,7 @@ func TestReadmeShowsTheseProgramsAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	var programs string
-	for _, name := range []string{"main.go", "readme_linux_test.go", "readme_calls_linux_test.go", "readme_command_linux_test.go", "readme_ids_linux_test.go", "readme_living_linux_test.go"} {
+	for _, name := range []string{"main.go", "readme_linux_test.go", "readme_calls_linux_test.go", "readme_command_linux_test.go", "readme_doctor_linux_test.go", "readme_ids_linux_test.go", "readme_living_linux_test.go"} {
 		src, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

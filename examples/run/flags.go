@@ -45,6 +45,8 @@ func parse(args []string) (options, error) {
 	o.command = args
 	switch {
 	case o.help || o.version:
+	case o.doctor:
+		return o, o.checkDoctor()
 	case len(args) == 0:
 		return o, errors.New("there is no command to run")
 	case o.rootWritable && o.root == "":

@@ -31,6 +31,7 @@ Exit codes:
   127    the command is not in the sandbox
   128+N  signal N ended it, or made run end it (SIGINT, SIGTERM)
 A command may exit with such a code itself; --json tells which it was.
+With --doctor 0 says that commands without options can be run here, and 125 that not.
 `
 )
 

@@ -7,7 +7,7 @@
 // --help for what can be given to it. Its standard input, output and error are those of run.
 //
 // Read options.go for the options, spec.go for how they become a sandbox.Spec, exit.go for exit codes,
-// json.go for what --json writes.
+// json.go for what --json writes, doctor.go for --doctor.
 package main
 
 import (
@@ -35,6 +35,8 @@ func run(args []string) int {
 		return show(help())
 	case o.version:
 		return show(version() + "\n")
+	case o.doctor:
+		return o.diagnose()
 	}
 	spec, err := o.spec(os.Stdin, os.LookupEnv)
 	if err == nil {

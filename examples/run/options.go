@@ -44,8 +44,8 @@ type options struct {
 	seccomp      string // a file; "" is the default policy
 	learn        string // a file; "" learns nothing
 
-	explain, json, help, version bool
-	jsonFile                     string // "": standard error
+	explain, json, help, version, doctor bool
+	jsonFile                             string // "": standard error
 }
 
 // option is one option of the command line.
@@ -128,6 +128,8 @@ func sections() []section {
 			{"allow-missing", "FEATURE", "go on where the host lacks FEATURE, such as cgroup-namespace", setAllowMissing},
 			{"explain", "", "print what would be done, system call by system call, and do nothing",
 				func(o *options, _ []string) error { o.explain = true; return nil }},
+			{"doctor", "", "say what works on this machine, and how to get the rest; or as --json",
+				func(o *options, _ []string) error { o.doctor = true; return nil }},
 			{"stats", "", "write to stderr what it used", setStats},
 			{"json", "[=FILE]", "write how it ended as a line of JSON to FILE, or to stderr at the end", setJSON},
 			{"help", "", "print this text", func(o *options, _ []string) error { o.help = true; return nil }},
