@@ -86,9 +86,13 @@ func TestPoolSaysWhatWentWrong(t *testing.T) {
 	if err != nil || r.Ended != TimedOut {
 		t.Errorf("%v, %v", r, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if r, err = p.Run(ctx, Spec{Args: []string{"sleep", "60"}}); !errors.Is(err, context.DeadlineExceeded) || r == nil {
+	ctx, cancel := context.WithCancel(t.Context())
+	c := p.Command(ctx, Spec{Args: []string{"sleep", "60"}})
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if r, err = c.Wait(); !errors.Is(err, context.Canceled) || r == nil || r.Ended != Canceled {
 		t.Errorf("%v, %v", r, err)
 	}
 	if _, err := NewPool(t.Context(), Spec{Args: []string{"true"}}, PoolOptions{}); !errors.As(err, &fault) {
