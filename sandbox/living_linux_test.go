@@ -103,13 +103,17 @@ func TestCloseEndsCommands(t *testing.T) {
 
 func TestTheContextOfACommandEndsItAlone(t *testing.T) {
 	s := living(t, Spec{})
-	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
-	defer cancel()
-	r, err := s.Run(ctx, Spec{Args: []string{"sleep", "60"}})
-	if !errors.Is(err, context.DeadlineExceeded) || r == nil || r.Ended != Canceled {
+	ctx, cancel := context.WithCancel(context.Background())
+	c := s.Command(ctx, Spec{Args: []string{"sleep", "60"}})
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	r, err := c.Wait()
+	if !errors.Is(err, context.Canceled) || r == nil || r.Ended != Canceled {
 		t.Errorf("%v, %v", r, err)
 	}
-	r, err = s.Run(context.Background(), Spec{Args: []string{"sleep", "60"}, Limits: Limits{WallTime: 100 * time.Millisecond}})
+	r, err = s.Run(context.Background(), Spec{Args: []string{"sleep", "60"}, Limits: Limits{WallTime: sandboxtest.Slow(100 * time.Millisecond)}})
 	if err != nil || r.Ended != TimedOut {
 		t.Errorf("%v, %v", r, err)
 	}

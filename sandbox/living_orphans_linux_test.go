@@ -26,7 +26,7 @@ func TestEndOfACommandIsNoOtherProcesses(t *testing.T) {
 			if err != nil || r.Ended != Exited || r.ExitCode != 3 {
 				t.Errorf("%v, %v, want exit status 3", r, err)
 			}
-			r, err = s.Run(t.Context(), Spec{Args: []string{victim.Path, fmt.Sprintf("sibling:%d", code), "await"}, Limits: Limits{WallTime: 200 * time.Millisecond},
+			r, err = s.Run(t.Context(), Spec{Args: []string{victim.Path, fmt.Sprintf("sibling:%d", code), "await"}, Limits: Limits{WallTime: sandboxtest.Slow(200 * time.Millisecond)},
 				Stdin: blocked(t)})
 			if err != nil || r.Ended != TimedOut {
 				t.Errorf("%v, %v, want timed out", r, err)

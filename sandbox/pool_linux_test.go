@@ -82,7 +82,7 @@ func TestPoolSaysWhatWentWrong(t *testing.T) {
 	if err != nil || r.Ended != Signaled {
 		t.Errorf("%v, %v", r, err)
 	}
-	r, err = p.Run(t.Context(), Spec{Args: []string{"sleep", "60"}, Limits: Limits{WallTime: 50 * time.Millisecond}})
+	r, err = p.Run(t.Context(), Spec{Args: []string{"sleep", "60"}, Limits: Limits{WallTime: sandboxtest.Slow(50 * time.Millisecond)}})
 	if err != nil || r.Ended != TimedOut {
 		t.Errorf("%v, %v", r, err)
 	}
