@@ -7,7 +7,7 @@ PLATFORMS ?= linux/amd64 linux/arm64 linux/386 darwin/amd64 windows/amd64
 # How long each fuzz target runs.
 FUZZTIME ?= 30s
 
-.PHONY: build test race bench soak lint fmt cross fuzz vm-test vm-matrix ci
+.PHONY: build test race bench soak faults lint fmt cross fuzz vm-test vm-matrix ci
 
 build:
 	go build ./...
@@ -29,6 +29,10 @@ bench:
 # Ten thousand runs, failures among them, and a caller that is killed five hundred times: nothing is left.
 soak:
 	RINGFENCE_SOAK=10000 RINGFENCE_KILLS=500 go test -count 1 -v -timeout 30m -run '^(TestManyRunsLeaveNothing|TestKilledCallerLeavesNothing)$$' ./sandbox
+
+# Every step of a set-up fails with every error that its call may have, and is where its process is killed.
+faults:
+	RINGFENCE_FAULTS=all go test -count 1 -v -timeout 30m -run '^(TestEveryStepOf.*|TestWhoIs(Killed|StoppedAndKilled)AtAStep.*|TestStartsWithFewDescriptors.*)$$' ./sandbox
 
 lint:
 	$(GOLANGCI) run --allow-parallel-runners ./...

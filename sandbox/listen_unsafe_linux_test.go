@@ -19,8 +19,13 @@ func listen(raw []byte) (int, error) {
 
 // setFilter loads a filter for every thread.
 func setFilter(filter []unix.SockFilter) error {
+	return loadFilter(filter, unix.SECCOMP_FILTER_FLAG_TSYNC)
+}
+
+// loadFilter loads a filter for this thread, or for those that the flags say.
+func loadFilter(filter []unix.SockFilter, flags uintptr) error {
 	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
 	if errno != 0 {
 		return errno
 	}

@@ -46,28 +46,6 @@ type Config struct {
 	Scratch string
 }
 
-// ErrImageRefused says that the host executes neither a memfd nor a private file.
-var ErrImageRefused = errors.New("the host does not execute the set-up image")
-
-// FailedError is a step of the program that did not return what it must.
-type FailedError struct {
-	Index  int
-	Result int64   // as the kernel returned it: negative for an errno
-	Notes  []int64 // results that the program kept, if it got that far
-}
-
-func (e *FailedError) Error() string { return fmt.Sprintf("step %d returned %d", e.Index, e.Result) }
-
-// DiedError is a program that ended before it reported anything.
-type DiedError struct{ Status unix.WaitStatus }
-
-func (e *DiedError) Error() string {
-	if e.Status.Signaled() {
-		return "the set-up was ended by a signal: " + e.Status.Signal().String()
-	}
-	return "the set-up ended without a report"
-}
-
 // Start runs the image up to the moment when its command was executed.
 //
 // If ctx ends before that, or anything fails, nothing is left of the program, and the Process is nil.
@@ -120,8 +98,11 @@ func (p *Process) Tell(ctx context.Context, message []byte, files []*os.File) er
 	p.waiting = nil
 	stop := context.AfterFunc(ctx, p.end)
 	err := s.tellAll(message, files)
-	if err == nil {
-		err = s.follow()
+	if gone := errors.Is(err, unix.EPIPE); err == nil || gone {
+		// Who is gone has told why, unless it was killed.
+		if cause := s.follow(); !gone || cause != nil && !errors.Is(cause, io.EOF) {
+			err = cause
+		}
 	}
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
@@ -185,13 +166,16 @@ func (s *start) see(stub *os.Process) error {
 		if s.word != nil {
 			s.word.Close()
 		}
-		if err := s.follow(); !errors.Is(err, io.EOF) {
-			return err
-		}
+		err := s.follow()
 		if !s.p.knowsInit() {
 			waitForGroup(stub.Pid)
 		}
 		status, _ := state.Sys().(syscall.WaitStatus)
+		if err != nil && !errors.Is(err, io.EOF) && !status.Signaled() {
+			return err
+		}
+		// PID 1 may have missed the lifeline that was cut for it, or have started the command already, while the
+		// stub stood still: it is not what went wrong.
 		return &DiedError{unix.WaitStatus(status)}
 	}
 	return s.follow()

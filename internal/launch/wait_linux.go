@@ -22,8 +22,8 @@ func waitFor(idType, id int, usage *unix.Rusage) (unix.WaitStatus, error) {
 }
 
 // waitForGroup waits for the children that are left in the process group of a stub that is reaped: a PID 1
-// that the stub had no time to tell of, when both were killed. Nothing of the program holds the report any
-// more, so that such a one is dead or about to be.
+// that the stub had no time to tell of, when both were killed, or could not tell of. Nothing of the program
+// holds the report any more, so that such a one is dead or about to be.
 //
 // NOTE: without one the number is free, and may be that of a stub which is started at this very moment, once
 // all other numbers were used since. No test has shown that.
