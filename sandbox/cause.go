@@ -83,7 +83,7 @@ func unsupportedRemedy(u *UnsupportedError, r *probe.Restrictions) string {
 	case errors.As(u, &find) && r.CgroupV1:
 		return "boot the host with systemd.unified_cgroup_hierarchy=1 cgroup_no_v1=all on the kernel's command line: its controllers are in cgroup v1, of which nothing can be delegated"
 	case errors.Is(u, cgroup.ErrNotDelegated) && r.Unit != "":
-		return dropIn(r.Unit, "Delegate=yes")
+		return dropIn(r, "Delegate=yes")
 	}
 	return u.Remedy
 }
@@ -208,7 +208,7 @@ func filterRemedy(r *probe.Restrictions) string {
 	case r.Container == probe.LXC:
 		return lxcRemedy
 	case r.Unit != "" && r.Container == probe.NoContainer:
-		return dropIn(r.Unit, "RestrictNamespaces=no", "SystemCallFilter=", "AppArmorProfile=")
+		return dropIn(r, "RestrictNamespaces=no", "SystemCallFilter=", "AppArmorProfile=")
 	case r.AppArmor != "":
 		return "add the rules userns, mount, umount and pivot_root to the AppArmor profile " + r.AppArmor + ", or start the program outside of it: aa-exec -p unconfined PROGRAM"
 	case r.Filtered:
@@ -219,13 +219,20 @@ func filterRemedy(r *probe.Restrictions) string {
 
 const lxcRemedy = "lxc config set CONTAINER security.nesting=true, and restart it; in a file of LXC: lxc.include = /usr/share/lxc/config/nesting.conf"
 
-// dropIn changes a service of systemd's.
-func dropIn(unit string, settings ...string) string {
-	text := "as root: put this into /etc/systemd/system/" + unit + ".d/ringfence.conf\n    [Service]"
+// dropIn changes a service of systemd's (systemd.unit(5)).
+func dropIn(r *probe.Restrictions, settings ...string) string {
+	dir, manager := "/etc/systemd/system/", "systemctl"
+	if r.UserUnit {
+		dir, manager = "~/.config/systemd/user/", "systemctl --user"
+	}
+	text := "put this into " + dir + r.Unit + ".d/ringfence.conf\n    [Service]"
+	if !r.UserUnit {
+		text = "as root: " + text
+	}
 	for _, s := range settings {
 		text += "\n    " + s
 	}
-	return text + "\nand restart it: systemctl daemon-reload && systemctl restart " + unit
+	return text + "\nand restart it: " + manager + " daemon-reload && " + manager + " restart " + r.Unit
 }
 
 // procRemedy is for a /proc of which something is covered, so that the kernel gives no new one.
@@ -242,7 +249,7 @@ func procRemedy(u *UnsupportedError, r *probe.Restrictions) string {
 	}
 	switch {
 	case r.Unit != "" && r.Container == probe.NoContainer:
-		return dropIn(r.Unit, "ProtectKernelTunables=no", "ProtectKernelLogs=no", "ProtectProc=default", "ProcSubset=all")
+		return dropIn(r, "ProtectKernelTunables=no", "ProtectKernelLogs=no", "ProtectProc=default", "ProcSubset=all")
 	case len(r.ProcCovered) > 0:
 		text := "as root of the user namespace that has mounted them: umount " + strings.Join(r.ProcCovered, " ")
 		return text + "\nin a container: " + u.Remedy

@@ -67,6 +67,8 @@ func TestRemediesAreExact(t *testing.T) {
 			UserNamespace, []string{"security.nesting=true"}},
 		{"a service", refusalAt(t, clone, syscall.EPERM), func(r *probe.Restrictions) { r.Unit, r.Filtered = "judge.service", true },
 			UserNamespace, []string{"/etc/systemd/system/judge.service.d/", "\n    [Service]\n    RestrictNamespaces=no\n", "systemctl restart judge.service"}},
+		{"a service of the user's", refusalAt(t, clone, syscall.EPERM), func(r *probe.Restrictions) { r.Unit, r.UserUnit, r.Filtered = "judge.service", true, true },
+			UserNamespace, []string{"~/.config/systemd/user/judge.service.d/", "systemctl --user restart judge.service"}},
 		{"a profile", refusalAt(t, clone, syscall.EACCES), func(r *probe.Restrictions) { r.AppArmor = "mine" },
 			UserNamespace, []string{"AppArmor profile mine"}},
 		{"a filter", refusalAt(t, clone, syscall.EPERM), func(r *probe.Restrictions) { r.Filtered = true },

@@ -218,11 +218,12 @@ func TestProbeWithoutRoomForProcessesIsInconclusive(t *testing.T) {
 	}
 }
 
-// A container's filter answers clone3 with ENOSYS.
+// A container's filter answers clone3 with ENOSYS. Where the tests are a service, it might be systemd's.
 func TestProbeTellsOfAFilter(t *testing.T) {
 	sandboxtest.Need(t, sandboxtest.UserNamespaces())
 	all := probed(t, "probe under a filter")
-	if s := all[UserNamespace]; s.State != Missing || !strings.Contains(s.Cause, syscall.ENOSYS.Error()) || !strings.Contains(s.Remedy, "CLONE_NEWUSER") {
+	if s := all[UserNamespace]; s.State != Missing || !strings.Contains(s.Cause, syscall.ENOSYS.Error()) ||
+		!strings.Contains(s.Remedy, "CLONE_NEWUSER") && !strings.Contains(s.Remedy, "RestrictNamespaces=no") {
 		t.Errorf("%+v", s)
 	}
 }

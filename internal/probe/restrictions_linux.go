@@ -22,6 +22,7 @@ type Restrictions struct {
 	Filtered                                 bool      // this program is under a seccomp filter
 	Container                                Container // that it runs in
 	Unit                                     string    // the service of systemd that it runs in; "" is none
+	UserUnit                                 bool      // it is one of the user's systemd, and not of the system's
 	CgroupV1                                 bool      // controllers are in hierarchies of version 1 (cgroups(7)), where nobody can delegate them
 	OS                                       []string  // ID and ID_LIKE of os-release(5): what it is, and then what it is like
 	ProcCovered                              []string  // mounts below /proc
@@ -64,7 +65,7 @@ func ReadRestrictions(root string, lookup func(key string) (string, bool)) *Rest
 	r.AppArmor = confinement(readText(root, "/proc/self/attr/apparmor/current"))
 	r.Filtered = strings.Contains(readText(root, "/proc/self/status"), "\nSeccomp:\t2\n")
 	r.Container = container(root, lookup)
-	r.Unit = unit(readText(root, "/proc/self/cgroup"))
+	r.Unit, r.UserUnit = unit(readText(root, "/proc/self/cgroup"))
 	r.OS = osIDs(readText(root, "/etc/os-release"))
 	mountinfo := filepath.Join(root, "/proc/self/mountinfo")
 	r.ProcCovered, _ = covered(mountinfo)
@@ -116,14 +117,14 @@ func container(root string, lookup func(string) (string, bool)) Container {
 
 // unit returns the service of systemd in a /proc/PID/cgroup file (cgroups(7)). What runs below the user's
 // systemd has a unit of that; the service user@.service is not its own.
-func unit(cgroups string) string {
+func unit(cgroups string) (name string, user bool) {
 	for line := range strings.Lines(cgroups) {
 		name := path.Base(strings.TrimSpace(line))
 		if strings.HasSuffix(name, ".service") && !strings.HasPrefix(name, "user@") {
-			return name
+			return name, strings.Contains(line, "/user@")
 		}
 	}
-	return ""
+	return "", false
 }
 
 func osIDs(release string) []string {

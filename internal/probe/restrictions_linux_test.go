@@ -63,9 +63,12 @@ func TestConfinementsAndUnits(t *testing.T) {
 		"": "", "0::/user.slice/user-1000.slice/session-1.scope\n": "", "0::/system.slice/a.service\n": "a.service",
 		"0::/user.slice/user-1.slice/user@1.service\n": "", "2:cpu:/\n0::/system.slice/b.service\n": "b.service",
 	} {
-		if got := unit(text); got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
+		if got, user := unit(text); got != want || user {
+			t.Errorf("%q: %q, %v, want %q", text, got, user, want)
 		}
+	}
+	if name, user := unit("0::/user.slice/user-1.slice/user@1.service/app.slice/c.service\n"); name != "c.service" || !user {
+		t.Errorf("%q, %v: it is a unit of the user's", name, user)
 	}
 	if !procReadOnlyIn("2 1 0:2 / /proc ro,nosuid - proc p rw\n") || procReadOnlyIn("2 1 0:2 / /proc rw,ro - proc p rw\n") {
 		t.Error("a read-only /proc is not told")
