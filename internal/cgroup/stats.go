@@ -67,65 +67,6 @@ func unknown() Stats {
 	}
 }
 
-// Since returns what was used after before was read, of the same cgroup. What is now, and peaks, stay as
-// they are in s.
-func (s Stats) Since(before Stats) Stats {
-	m, b := &s.Memory, before.Memory
-	for _, n := range []struct {
-		now *int64
-		old int64
-	}{
-		{&m.HighEvents, b.HighEvents}, {&m.MaxEvents, b.MaxEvents}, {&m.OOM, b.OOM},
-		{&m.OOMKills, b.OOMKills}, {&m.OOMGroupKills, b.OOMGroupKills},
-		{&s.Pids.MaxEvents, before.Pids.MaxEvents},
-		{&s.CPU.Periods, before.CPU.Periods}, {&s.CPU.ThrottledPeriods, before.CPU.ThrottledPeriods},
-	} {
-		*n.now = since(*n.now, n.old)
-	}
-	for _, d := range []struct {
-		now *time.Duration
-		old time.Duration
-	}{
-		{&s.CPU.Usage, before.CPU.Usage}, {&s.CPU.User, before.CPU.User}, {&s.CPU.System, before.CPU.System},
-		{&s.CPU.Throttled, before.CPU.Throttled},
-		{&s.CPUPressure.Some, before.CPUPressure.Some}, {&s.CPUPressure.Full, before.CPUPressure.Full},
-		{&s.MemoryPressure.Some, before.MemoryPressure.Some}, {&s.MemoryPressure.Full, before.MemoryPressure.Full},
-		{&s.IOPressure.Some, before.IOPressure.Some}, {&s.IOPressure.Full, before.IOPressure.Full},
-	} {
-		*d.now = since(*d.now, d.old)
-	}
-	s.IO = ioSince(s.IO, before.IO)
-	return s
-}
-
-func since[T ~int64](now, before T) T {
-	if now == Unknown || before == Unknown {
-		return Unknown
-	}
-	return now - before
-}
-
-func ioSince(now, before []IOStat) []IOStat {
-	old := map[Device]IOStat{}
-	for _, d := range before {
-		old[d.Device] = d
-	}
-	var all []IOStat
-	for _, d := range now {
-		b := old[d.Device]
-		d.ReadBytes -= b.ReadBytes
-		d.WriteBytes -= b.WriteBytes
-		d.DiscardBytes -= b.DiscardBytes
-		d.ReadOps -= b.ReadOps
-		d.WriteOps -= b.WriteOps
-		d.DiscardOps -= b.DiscardOps
-		if d != (IOStat{Device: d.Device}) {
-			all = append(all, d)
-		}
-	}
-	return all
-}
-
 // TotalIO returns the sum over all devices, whose Device says nothing. Every device of a stack counts:
 // what is written to an encrypted volume is there twice.
 func (s Stats) TotalIO() IOStat {
