@@ -33,7 +33,6 @@ func (t *Tree) Ahead(limits Limits) {
 			err = l.Update(limits)
 		}
 		t.mu.Lock()
-		t.ahead = false
 		if err == nil && !t.closed {
 			t.spare, l = l, nil
 		}
@@ -41,6 +40,9 @@ func (t *Tree) Ahead(limits Limits) {
 		if l != nil {
 			t.scrap(l)
 		}
+		t.mu.Lock()
+		t.ahead = false // now that what was made in vain is gone
+		t.mu.Unlock()
 	}()
 }
 
