@@ -35,6 +35,11 @@ type filter struct {
 	policy *seccomp.Policy
 }
 
+// supervised reports whether the policy asks, so that there must be somebody who answers.
+func (f filter) supervised() bool {
+	return f.heard == byCaller && slices.Contains(actions(f.policy), seccomp.Notify)
+}
+
 // joined returns f for a command that joins a sandbox: its joiner is outside, where no thread of it could end
 // what is inside, so that the caller hears of kills too.
 func (f filter) joined(p *seccomp.Policy) filter {

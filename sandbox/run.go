@@ -114,7 +114,7 @@ func (p *Plan) launchImage(ctx context.Context, img []byte, files []*os.File, in
 // fail of the same at once.
 func (p *Plan) again(err error) bool {
 	var u *UnsupportedError
-	if errors.As(err, &u) && u.Feature == SeccompNotify && p.resolved.filter.heard == byWitness {
+	if errors.As(err, &u) && u.Feature == SeccompNotify && !p.resolved.filter.supervised() {
 		// What is lost is the name of a call that ends the command, and no protection.
 		thisHost.noteListened()
 		return true
