@@ -150,7 +150,7 @@ func TestPayloadCannotReachTheCallersTerminalFromItsOwn(t *testing.T) {
 	if len(out) != 2 || out[0] != name || out[1] != "/dev/pts/0" {
 		t.Errorf("the terminals of caller and command: %q, want %s and the sandbox's first", out, name)
 	}
-	acts := []string{"ioctl:0,TIOCSTI", "ioctl:0,TIOCSTI+2^32", "ioctl:0,TIOCLINUX", "ioctl:0,TIOCCONS", "ioctl:0,TIOCSETD"}
+	acts := []string{"ioctl:0,TIOCSTI", "ioctl:0,TIOCSTI+2^32", "ioctl:0,TIOCLINUX", "ioctl:0,TIOCLINUX+2^32", "ioctl:0,TIOCCONS", "ioctl:0,TIOCSETD", "ioctl:0,TIOCSETD+2^32"}
 	got := inside(t, withTerminal, acts...)
 	for _, act := range acts {
 		got.want(act, "EPERM")

@@ -309,6 +309,13 @@ func TestValidateKnowsEveryField(t *testing.T) {
 func FuzzValidate(f *testing.F) {
 	f.Add("true", "A=b", "/tmp", "host", "src", "/data", 0, int64(0), "0-3", "RLIMIT_AS", uint16(1))
 	f.Add("", "=", "/proc/self/fd/7", "a\nb", "", "/../..", 99, int64(-1), "3-1,", "", uint16(2000))
+	// One fault each, that no other one hides.
+	f.Add("tr\x00ue", "A=b", "/tmp", "host", "src", "/data", 0, int64(0), "0-3", "RLIMIT_AS", uint16(1))
+	f.Add("true", "A=b", "/tmp", "host", "s\x00rc", "/data", 0, int64(0), "0-3", "RLIMIT_AS", uint16(1))
+	f.Add("true", "A=b", "/tmp/../proc/self/fd/7", "host", "src", "/data", 0, int64(0), "0-3", "RLIMIT_AS", uint16(1))
+	f.Add("true", "A=b", "/proc/self/fd/7", "host", "src", "/data", 0, int64(0), "0-3", "RLIMIT_AS", uint16(1))
+	f.Add("true", "A=b", "/tmp", "host", "src", "/data/../..", 0, int64(0), "0-3", "RLIMIT_AS", uint16(1))
+	f.Add("true", "A=b", "/tmp", "ho\nst", "src", "/data", 0, int64(0), "0-3", "RLIMIT_AS", uint16(1))
 	f.Fuzz(func(t *testing.T, arg, env, dir, host, source, target string, typ int, size int64, cpus, rlimit string, n uint16) {
 		spec := Spec{
 			Args: []string{arg}, Env: []string{env}, Dir: dir, Hostname: host,

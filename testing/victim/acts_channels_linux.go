@@ -85,12 +85,14 @@ func sharedMemory(key string, flags int) (string, error) {
 
 // The requests of ioctl(2) that write into a terminal.
 var requests = map[string]uint64{
-	"TIOCSTI":      unix.TIOCSTI,
-	"TIOCSTI+2^32": unix.TIOCSTI | 1<<32,
-	"TIOCLINUX":    0x541c,
-	"TIOCCONS":     unix.TIOCCONS,
-	"TIOCSETD":     unix.TIOCSETD,
-	"TIOCGWINSZ":   unix.TIOCGWINSZ,
+	"TIOCSTI":        unix.TIOCSTI,
+	"TIOCSTI+2^32":   unix.TIOCSTI | 1<<32,
+	"TIOCLINUX":      0x541c,
+	"TIOCLINUX+2^32": 0x541c | 1<<32,
+	"TIOCCONS":       unix.TIOCCONS,
+	"TIOCSETD":       unix.TIOCSETD,
+	"TIOCSETD+2^32":  unix.TIOCSETD | 1<<32,
+	"TIOCGWINSZ":     unix.TIOCGWINSZ,
 }
 
 // ioctl makes a request of a terminal: "descriptor,request".
