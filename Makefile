@@ -7,7 +7,7 @@ PLATFORMS ?= linux/amd64 linux/arm64 linux/386 darwin/amd64 windows/amd64
 # How long each fuzz target runs.
 FUZZTIME ?= 30s
 
-.PHONY: build test race bench soak faults lint fmt cross fuzz vm-test vm-matrix ci
+.PHONY: build test race bench soak faults fuzz-calls lint fmt cross fuzz vm-test vm-matrix ci
 
 build:
 	go build ./...
@@ -33,6 +33,11 @@ soak:
 # Every step of a set-up fails with every error that its call may have, and is where its process is killed.
 faults:
 	RINGFENCE_FAULTS=all go test -count 1 -v -timeout 30m -run '^(TestEveryStepOf.*|TestWhoIs(Killed|StoppedAndKilled)AtAStep.*|TestStartsWithFewDescriptors.*)$$' ./sandbox
+
+# Random system calls inside, for so long with the filter and so long without; as root, also from root's sandboxes.
+FUZZ_CALLS ?= 10m
+fuzz-calls:
+	RINGFENCE_FUZZ_CALLS=$(FUZZ_CALLS) go test -count 1 -v -timeout 0 -run '^Test(Root)?RandomCalls' ./sandbox
 
 lint:
 	$(GOLANGCI) run --allow-parallel-runners ./...

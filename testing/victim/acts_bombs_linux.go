@@ -1,0 +1,88 @@
+package victim
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Bombs: acts that take as much of something as there is.
+
+var bombActs = map[string]act{"take": take}
+
+// takers take one more of a thing that the kernel counts, and keep it until the process ends.
+var takers = map[string]func(i int) error{
+	"inotify": func(int) error { _, err := unix.InotifyInit1(unix.IN_CLOEXEC); return err },
+	"watch":   watch,
+	"terminal": func(int) error {
+		_, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+		return err
+	},
+	"signal": queueSignal,
+	"aio":    func(int) error { return aioSetup(4096) },
+	"queue":  func(i int) error { return openQueue(fmt.Sprintf("take-%d", i), unix.O_RDWR|unix.O_CREAT) },
+	"pipe":   func(int) error { var p [2]int; return unix.Pipe2(p[:], unix.O_CLOEXEC) },
+	"inode":  func(i int) error { return makeFile("/tmp/" + strconv.Itoa(i)) },
+	"link":   func(i int) error { return unix.Symlink("nothing", "/tmp/"+strconv.Itoa(i)) },
+	"name": func(i int) error {
+		if i == 0 {
+			return makeFile("/tmp/0")
+		}
+		return unix.Link("/tmp/0", "/tmp/"+strconv.Itoa(i))
+	},
+	"directory": deeper,
+}
+
+// take takes up to so many of a thing: "thing,number". It tells how many it got, and what became of the next.
+func take(arg string) (string, error) {
+	thing, most, _ := strings.Cut(arg, ",")
+	taker, ok := takers[thing]
+	if !ok {
+		return "", fmt.Errorf("nobody takes %q", thing)
+	}
+	for i := range number(most) {
+		if err := taker(i); err != nil {
+			return strconv.Itoa(i), err
+		}
+	}
+	return most, nil
+}
+
+func makeFile(path string) error {
+	fd, err := unix.Open(path, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}
+
+var watcher int
+
+// watch watches one more file.
+func watch(i int) error {
+	if i == 0 {
+		var err error
+		if watcher, err = unix.InotifyInit1(unix.IN_CLOEXEC); err != nil {
+			return err
+		}
+	}
+	name := "/tmp/" + strconv.Itoa(i)
+	if err := makeFile(name); err != nil {
+		return err
+	}
+	_, err := unix.InotifyAddWatch(watcher, name, unix.IN_OPEN)
+	return err
+}
+
+// deeper makes a directory in the last one, and goes there.
+func deeper(int) error {
+	name := string(bytes.Repeat([]byte{'d'}, 255))
+	if err := os.Mkdir(name, 0o700); err != nil {
+		return err
+	}
+	return unix.Chdir(name)
+}
