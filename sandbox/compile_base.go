@@ -100,6 +100,7 @@ func (c *compilation) compileProc(b *plan.Builder) {
 		return
 	}
 	c.mountOnRoot(b, "proc", c.proc, "proc")
+	c.compileShares(b)
 	for _, e := range c.facts.ProcMasked {
 		c.mask(b, e)
 	}
@@ -207,7 +208,10 @@ func tmpfsOptions(size int64, mode string) []option {
 
 // devptsOptions lets anyone open /dev/pts/ptmx and only its user the terminals (the kernel's
 // Documentation/filesystems/devpts.rst).
-func devptsOptions() []option { return []option{{"ptmxmode", "0666"}, {"mode", "0600"}} }
+// They are as many as one sandbox may have of the 3072 that all file systems but the host's share.
+func devptsOptions() []option {
+	return []option{{"ptmxmode", "0666"}, {"mode", "0600"}, {"max", strconv.Itoa(maxTerminals)}}
+}
 
 // makeFS makes a file system that is attached nowhere, and returns its mount. What it opens is closed
 // with everything else before the command is made: closing one by one took a tenth of the set-up.

@@ -235,7 +235,7 @@ func TestNoStepThatConfinesCanBeLost(t *testing.T) {
 		"change directory", "look for ", "execute ", "close what is done", "become ", "join groups", "make a ", "write /etc/", "put the files on top",
 		// A plan cannot tell what of /proc is to be masked, nor which mount the Spec wants read-only: the
 		// golden plans, and the facts, hold these.
-		"open a terminal: give it", "mask ", "cover ", "put what came on", "change to the directory", "execute candidate", "sum up", "make /dev read-only", "set RLIMIT", "create files with", "open",
+		"open a terminal: give it", "mask ", "cover ", "put what came on", "change to the directory", "execute candidate", "sum up", "make /dev read-only", "set RLIMIT", "set max_inotify", "create files with", "open",
 	}
 	eachGolden(t, func(t *testing.T, _ string, p *Plan) {
 		for i, op := range p.program.Ops {
@@ -273,6 +273,7 @@ var reasons = []struct{ label, test string }{
 	{`make the root read-only|make a tmpfs for the root.*`, "TestBaseSystemIsReadOnlyOnceSetUp"},
 	{`(bind|create|open|restrict) /dev/.*|link /dev/.*|make a tmpfs for /dev(:.*)?|(create|open|mount tmpfs on) /dev|make /dev read-only`, "TestDevIsTheSandboxesOwn"},
 	{`make a (devpts|tmpfs) for /dev/(pts|shm).*|mount (devpts|tmpfs) on /dev/(pts|shm)`, "TestSandboxesShareNoChannel"},
+	{`(open|set) max_inotify_.*`, "TestPayloadLeavesOthersInotifyAndTerminals"},
 	{`make a proc for .*|create /proc|mount proc on .*`, "TestPayloadSeesAndSignalsNobodyOutside"},
 	{`make a tmpfs for the mask of .*|mask .*|open /proc/.*|make /proc/.* read-only|cover .* with itself, read-only`, "TestProcTellsNothingOfTheHost"},
 	{`(bind|create) /(usr|lib64)( on .*)?(: restrict it)?|link /bin to .*`, "TestBaseSystemHoldsNothingElseOfTheHost"},

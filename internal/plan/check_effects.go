@@ -16,7 +16,7 @@ type kind uint8
 const (
 	closed    kind = iota
 	inherited      // from the caller
-	created        // a new file, or a file of the ID maps
+	created        // a new file, a file of the ID maps, or a limit of the user namespace
 	resolved       // by openat2
 	hostTree       // a copy of mounts of the host
 	ownTree        // a copy of mounts of the sandbox
@@ -41,6 +41,7 @@ type descriptor struct {
 	own         bool  // resolved: a directory of a mount of ours, with no link on the way
 	sized       uint8 // a tmpfs in the making: its bounds that are set; a master: what was done to it
 	devpts      bool  // a mount: of terminals
+	proc        bool  // a mount: of processes
 	op          int32 // that opened it, -1 is none
 	onWrite     facts // what a write to it does
 }

@@ -56,7 +56,8 @@ func (c *checker) fsmount() *Fault {
 	if c.value(1) != unix.FSMOUNT_CLOEXEC || !harmless(uint64(c.value(2))) {
 		return c.fault(RuleRestrict, "attributes %#x", c.value(2))
 	}
-	return c.open(descriptor{kind: ownMount, restricted: true, devpts: text(&c.p.Ops[c.at(0).op].Call.Args[0]) == "devpts"})
+	of := text(&c.p.Ops[c.at(0).op].Call.Args[0])
+	return c.open(descriptor{kind: ownMount, restricted: true, devpts: of == "devpts", proc: of == "proc"})
 }
 
 func (c *checker) mountSetattr() *Fault {

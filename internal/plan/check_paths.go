@@ -73,6 +73,8 @@ func (c *checker) openat2() *Fault {
 		return c.fault(RuleHostPath, "%q is opened", path)
 	case c.isMaster(path, flags, resolve):
 		return c.openMaster()
+	case c.isShare(path, flags, resolve):
+		return c.open(descriptor{kind: created})
 	case !bounded:
 		return c.fault(RulePath, "openat2(%q) has no bounds", path)
 	case flags&(unix.O_CREAT|unix.O_TRUNC) != 0 || flags&(unix.O_PATH|unix.O_DIRECTORY) == 0:
@@ -80,6 +82,13 @@ func (c *checker) openat2() *Fault {
 	}
 	own := base != cwd && (c.at(0).kind == ownMount || c.at(0).own) && resolve&unix.RESOLVE_NO_SYMLINKS != 0 && isComponent(path)
 	return c.open(descriptor{kind: resolved, own: own})
+}
+
+// isShare reports whether an openat2 is of a limit of PID 1's own user namespace, which it may lower.
+func (c *checker) isShare(path string, flags, resolve uint64) bool {
+	return c.process == Init && c.value(0) != cwd && c.at(0).kind == ownMount && c.at(0).proc &&
+		(path == "sys/user/max_inotify_instances" || path == "sys/user/max_inotify_watches") &&
+		flags == unix.O_WRONLY|unix.O_CLOEXEC && resolve == unix.RESOLVE_NO_SYMLINKS
 }
 
 // isBelow reports whether a path without links in it stays below where it starts.
