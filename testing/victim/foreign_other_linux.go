@@ -1,4 +1,4 @@
-//go:build !amd64
+//go:build !amd64 && !arm64
 
 package victim
 
@@ -10,5 +10,10 @@ import (
 
 // ForeignABIs says whether this architecture has others beside its own that a filter can meet.
 const ForeignABIs = false
+
+const shared = 0
+
+// gates are the ways into the kernel: there is no assembly for those of this architecture.
+var gates []gate
 
 func forkCall(kernel.Arch, uint32, []uintptr) (int, error) { return 0, errors.ErrUnsupported }
