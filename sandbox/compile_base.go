@@ -68,9 +68,6 @@ func (c *compilation) compileDev(b *plan.Builder) {
 	mountNew(b, "devpts", c.pts, c.dev, "/dev/pts")
 	shm := makeFS(b, "/dev/shm", "tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, tmpfsOptions(shmSize, "1777")...)
 	mountNew(b, "tmpfs", shm, c.dev, "/dev/shm")
-	if c.rootTree != nil {
-		b.Call("make /dev read-only", kernel.MountSetattr(c.dev, unix.MOUNT_ATTR_RDONLY, false))
-	}
 }
 
 // makeProcs makes every /proc while the host's can still be seen: the kernel gives a new one only to
@@ -190,10 +187,12 @@ func (c *compilation) openBelow(b *plan.Builder, dirs map[string]int, dir string
 	return fd
 }
 
-// compileSeal makes the root read-only, now that everything is in it.
+// compileSeal makes the root, or a /dev on a tree, read-only, now that everything is in it.
 func (c *compilation) compileSeal(b *plan.Builder) {
 	if c.rootTree == nil {
 		b.Call("make the root read-only", kernel.MountSetattr(c.root, unix.MOUNT_ATTR_RDONLY, false))
+	} else {
+		b.Call("make /dev read-only", kernel.MountSetattr(c.dev, unix.MOUNT_ATTR_RDONLY, false))
 	}
 }
 

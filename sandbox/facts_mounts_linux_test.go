@@ -76,6 +76,21 @@ func TestProcTellsNothingOfTheHost(t *testing.T) {
 	}
 }
 
+// The /dev that covers a tree's is the sandbox's own, and takes what the Spec puts there: once it was made
+// read-only before.
+func TestMountsGoBelowTheDevOfATree(t *testing.T) {
+	t.Parallel()
+	got := inside(t, func(s *Spec) {
+		inTree(tree(t))(s)
+		s.Mounts = append(s.Mounts, Mount{Type: Mqueue, Target: "/dev/mqueue"}, Mount{Type: File, Target: "/dev/a/b", Data: []byte("data")})
+	}, "list:/dev/mqueue", "read:/dev/a/b", "create:/dev/x")
+	got.want("list:/dev/mqueue", "ok")
+	if o := got.of("read:/dev/a/b"); o.Detail != "data" {
+		t.Error(o)
+	}
+	got.want("create:/dev/x", "EROFS")
+}
+
 func TestRootSubmountsOfABindAreReadOnlyToo(t *testing.T) {
 	inNamespace(t, "submounts")
 }
