@@ -140,9 +140,9 @@ func (s *Sandbox) Run(ctx context.Context, spec Spec) (*Result, error) {
 }
 
 // Command returns the Cmd that runs a command in the sandbox. Of spec only the command's own fields may be set:
-// Args, Env, Dir, Stdin, Stdout, Stderr, ExtraFiles, User, StopSignal, StopTimeout, and of Limits WallTime, OutputMax and Rlimits;
-// others are a *SpecError. Everything else is as New was told, and where a field is zero, that of New's Spec
-// counts.
+// Args, Env, Dir, Stdin, Stdout, Stderr, ExtraFiles, Terminal, User, StopSignal, StopTimeout, and of Limits WallTime,
+// OutputMax and Rlimits; others are a *SpecError. Everything else is as New was told, and where a field is zero, that
+// of New's Spec counts. The home directory and what Mounts make for the User stay those of New's.
 //
 // If ctx ends before the command does, the command is killed. What it has left behind in the sandbox goes on,
 // as after its own end, until the sandbox ends; Wait does not wait for that, nor for output that it may still

@@ -160,7 +160,8 @@ const (
 	Mqueue                   // POSIX message queues of the sandbox's own IPC namespace
 )
 
-// Mount puts something at Target inside the sandbox. Every mount is nosuid and nodev.
+// Mount puts something at Target inside the sandbox. Every mount is nosuid, and nodev but for Devpts, whose
+// terminals are devices.
 type Mount struct {
 	// Source is a path of the host; Bind only. A relative one starts at the caller's working
 	// directory. It must exist. Symbolic links in it are followed, on the host, by the set-up: what
