@@ -7,7 +7,7 @@ PLATFORMS ?= linux/amd64 linux/arm64 linux/386 darwin/amd64 windows/amd64
 # How long each fuzz target runs.
 FUZZTIME ?= 30s
 
-.PHONY: build test race bench soak faults fuzz-calls lint fmt cross fuzz vm-test vm-matrix ci
+.PHONY: build test race bench soak faults fuzz-calls property lint fmt cross fuzz vm-test vm-matrix ci
 
 build:
 	go build ./...
@@ -38,6 +38,11 @@ faults:
 FUZZ_CALLS ?= 10m
 fuzz-calls:
 	RINGFENCE_FUZZ_CALLS=$(FUZZ_CALLS) go test -count 1 -v -timeout 0 -run '^Test(Root)?RandomCalls' ./sandbox
+
+# A thousand random Specs, from a seed of their own: what the command observes is what the Spec says. SEED tries others.
+SEED ?= 1000
+property:
+	RINGFENCE_PROPERTY=1000 RINGFENCE_PROPERTY_SEED=$(SEED) go test -count 1 -timeout 30m -run 'ObservesWhat' ./sandbox
 
 lint:
 	$(GOLANGCI) run --allow-parallel-runners ./...
