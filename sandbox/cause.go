@@ -66,7 +66,7 @@ func unsupportedRemedy(u *UnsupportedError, r *probe.Restrictions) string {
 	switch {
 	case errors.Is(u, syscall.ENOSYS) && r.Major > 0 && (r.Major < oldestMajor || r.Major == oldestMajor && r.Minor < oldestMinor):
 		return fmt.Sprintf("boot Linux %d.%d or later; this is %d.%d", oldestMajor, oldestMinor, r.Major, r.Minor)
-	case u.Feature == UserNamespace && usedUp(u):
+	case usedUp(u) && slices.ContainsFunc(namespaces[:], func(ns namespaceKind) bool { return ns.feature == u.Feature }):
 		return usedUpRemedy(r)
 	case errors.Is(u, syscall.ENOSYS):
 		return orElse(filterRemedy(r), u.Remedy)
@@ -255,6 +255,8 @@ func procRemedy(u *UnsupportedError, r *probe.Restrictions) string {
 		return text + "\nin a container: " + u.Remedy
 	case r.ProcReadOnly:
 		return "as root of the user namespace that has mounted it: mount -o remount,bind,rw /proc"
+	case r.ProcTimes:
+		return "as root of the user namespace that has mounted it: mount -o remount,bind,relatime /proc"
 	}
 	return u.Remedy
 }

@@ -89,6 +89,8 @@ func TestRemediesAreExact(t *testing.T) {
 			NewProc, []string{"umount /proc/sys /proc/kcore", "systempaths=unconfined"}},
 		{"a read-only /proc", refusalAt(t, stepMakeProc, syscall.EPERM), func(r *probe.Restrictions) { r.ProcReadOnly = true },
 			NewProc, []string{"mount -o remount,bind,rw /proc"}},
+		{"a /proc with other time stamps", refusalAt(t, stepMakeProc, syscall.EPERM), func(r *probe.Restrictions) { r.ProcTimes = true },
+			NewProc, []string{"mount -o remount,bind,relatime /proc"}},
 		{"vm.memfd_noexec=2", zeroPlan(t).startError(t.Context(), launch.ErrImageRefused), func(r *probe.Restrictions) { r.MemfdNoexec = 2 },
 			MemfdExec, []string{"sysctl -w vm.memfd_noexec=1", "TMPDIR"}},
 		{"memfd refused by a policy", zeroPlan(t).startError(t.Context(), launch.ErrImageRefused), nil, MemfdExec, []string{"TMPDIR"}},

@@ -125,9 +125,8 @@ func compileFilter(p *seccomp.Policy, arch string, listens, supervised bool) (fi
 // it could not.
 var startingCalls = []string{"execve", "write", "exit_group"}
 
-// commandFilter compiles the policy of a Spec.
-func commandFilter(spec *Spec, arch string, listens bool) (filter, error) {
-	p := spec.Seccomp
+// commandFilter compiles p, which the policy of a Spec has become.
+func commandFilter(spec *Spec, p *seccomp.Policy, arch string, listens bool) (filter, error) {
 	asks := slices.Contains(actions(p), seccomp.Notify)
 	switch {
 	case asks && spec.Supervisor == nil:

@@ -27,6 +27,8 @@ type Host struct {
 	// listened says that the caller is under a filter with a listener, as in a sandbox in a sandbox: the
 	// kernel lets no filter below it have another (seccomp(2), EBUSY). Nothing but a try can tell.
 	listened bool
+	// noProc says that the kernel has refused a new /proc a moment ago, for what facts.ProcCovered does not show.
+	noProc bool
 	// features and failure are what the tries of Probe have found.
 	features []FeatureState
 	failure  error
@@ -109,6 +111,17 @@ func (c *hostCache) noteListened() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.listened, c.host = true, nil
+}
+
+// noteNoProc remembers that a new /proc was refused, until the host is looked at again: mounts come and go.
+func (c *hostCache) noteNoProc() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.host != nil {
+		host := *c.host // others may be reading the one that there is
+		host.noProc = true
+		c.host = &host
+	}
 }
 
 // has reports whether the kernel has this kind of namespace, by its name in /proc/PID/ns.

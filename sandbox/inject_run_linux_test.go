@@ -163,7 +163,7 @@ func (k *trial) refusal() Feature {
 		return MountNamespace
 	case refused && slices.Contains([]string{stepDenySetgroups, stepMapUsers, stepPrivate}, op.Label):
 		return UserNamespace
-	case refused && op.Label == stepMakeProc:
+	case refused && makesProc(op.Label):
 		return NewProc
 	}
 	return ""

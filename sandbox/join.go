@@ -122,7 +122,7 @@ func (r *resolved) join(spec *Spec, host *Host) (*resolved, error) {
 			return nil, err
 		}
 	}
-	policy := spec.Seccomp
+	policy := closed(spec.Seccomp, r.without)
 	if policy == nil {
 		policy = defaultPolicy()
 	}

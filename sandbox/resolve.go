@@ -28,7 +28,8 @@ type resolved struct {
 	dir        string
 	extraFiles []bool // whether entry i is open
 
-	namespaces uint64 // CLONE_NEW* flags
+	namespaces uint64    // CLONE_NEW* flags
+	without    []Feature // those of the namespaces that are left out: the host has none, and the Spec allows it
 	ids        ids
 	// capabilities are those that the command keeps, as bits.
 	capabilities uint64
@@ -91,6 +92,7 @@ func resolve(spec *Spec, host *Host, where placement, mode resolveMode) (*resolv
 	if r.hostname == "" {
 		r.hostname = defaultHostname
 	}
+	r.without = without(spec, host)
 	var faults []error
 	// How many tasks the sandbox has of its own depends on the filter.
 	if err := r.resolveFilters(spec, host); err != nil {
@@ -141,12 +143,12 @@ func (r *resolved) resolveNamespaces(spec *Spec, host *Host) error {
 		if ns.feature == NetworkNamespace && r.hostNet {
 			continue
 		}
+		if slices.Contains(r.without, ns.feature) {
+			r.missing = append(r.missing, ns.feature)
+			continue
+		}
 		if !host.has(ns.name) {
-			// Without these three there is nothing to build on.
-			essential := ns.feature == UserNamespace || ns.feature == MountNamespace || ns.feature == PIDNamespace
-			if err := r.leaveOut(spec, ns.feature, "a kernel with "+string(ns.feature)+"s", "", !essential); err != nil {
-				faults = append(faults, err)
-			}
+			faults = append(faults, &UnsupportedError{Feature: ns.feature, Needs: "a kernel with " + string(ns.feature) + "s"})
 			continue
 		}
 		r.namespaces |= ns.flag
@@ -154,8 +156,9 @@ func (r *resolved) resolveNamespaces(spec *Spec, host *Host) error {
 	}
 	r.newProc = true
 	// The kernel is the judge of whether a new /proc may be made: see startError. The list only tells
-	// when to do without, where that is allowed.
-	if len(host.facts.ProcCovered) > 0 && slices.Contains(spec.AllowMissing, NewProc) {
+	// when to do without, where that is allowed; of what it does not tell of, such as a /proc that is
+	// read-only itself, the first start does.
+	if (len(host.facts.ProcCovered) > 0 || host.noProc) && slices.Contains(spec.AllowMissing, NewProc) {
 		r.missing = append(r.missing, NewProc)
 		r.newProc = false
 	}
@@ -211,6 +214,10 @@ func (r *resolved) resolveMounts(spec *Spec, host *Host) error {
 			m.Mode = 0o644
 		}
 		resolved := mount{Mount: m, dir: m.Type != File}
+		if m.Type == Mqueue && r.namespaces&unix.CLONE_NEWIPC == 0 {
+			// It would show the host's queues. Of a host whose kernel has no such namespaces this says it first.
+			faults = append(faults, &UnsupportedError{Feature: IPCNamespace, Needs: fmt.Sprintf("an ipc namespace for the queues of Mounts[%d]", i)})
+		}
 		if m.Type == Bind {
 			// A relative source stays one: a directory above the working directory may be closed to
 			// the caller, and the set-up starts in the same one.
@@ -249,9 +256,10 @@ func (r *resolved) resolveFilters(spec *Spec, host *Host) error {
 		return err
 	}
 	r.initFilter = own.raw
+	policy := closed(spec.Seccomp, r.without)
 	switch {
-	case spec.Seccomp != nil:
-		if r.filter, err = commandFilter(spec, arch, !host.listened); err == nil && r.filter.once {
+	case policy != nil:
+		if r.filter, err = commandFilter(spec, policy, arch, !host.listened); err == nil && r.filter.once {
 			err = r.checkStack(spec)
 		}
 	case spec.Supervisor != nil:
@@ -282,7 +290,7 @@ func (r *resolved) enforceSandbox(spec *Spec) {
 	}
 	r.enforce(Capabilities, r.keptCapabilities())
 	r.enforce(NoNewPrivs, "PR_SET_NO_NEW_PRIVS")
-	r.enforce(SeccompBPF, fmt.Sprintf("%d instructions", len(r.filter.raw)/sizeofInstruction))
+	r.enforce(SeccompBPF, fmt.Sprintf("%d instructions", len(r.filter.raw)/sizeofInstruction)+standsFor(r.without))
 	switch {
 	case r.watchCPU:
 		r.enforce(CPUTimeLimit, "process times of the sandbox's /proc, sampled")

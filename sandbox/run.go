@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -112,8 +113,12 @@ func (p *Plan) launchImage(ctx context.Context, img []byte, files []*os.File, in
 
 // again reports whether a start failed for something that the next plan does without, or has anew. Many may
 // fail of the same at once.
-func (p *Plan) again(err error) bool {
+func (p *Plan) again(err error, allowed []Feature) bool {
 	var u *UnsupportedError
+	if errors.As(err, &u) && u.Feature == NewProc && p.resolved.newProc && slices.Contains(allowed, NewProc) {
+		thisHost.noteNoProc()
+		return true
+	}
 	if errors.As(err, &u) && u.Feature == SeccompNotify && !p.resolved.filter.supervised() {
 		// What is lost is the name of a call that ends the command, and no protection.
 		thisHost.noteListened()

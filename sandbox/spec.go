@@ -121,7 +121,13 @@ type Spec struct {
 	Cgroup CgroupOptions
 
 	// AllowMissing lists what may be left out where the host cannot give it; the Result tells what
-	// was. Whatever is not listed fails closed, with an *UnsupportedError.
+	// was. Whatever is not listed fails closed, with an *UnsupportedError. What stands for what is missing:
+	//
+	//   - NetworkNamespace: the filter refuses every socket but connected pairs, whatever Seccomp says.
+	//   - IPCNamespace: the filter refuses System V IPC and POSIX message queues.
+	//   - UTSNamespace, CgroupNamespace: nothing. The command sees the host's name, and the path of its cgroup.
+	//   - NewProc: /proc is empty. The caller's, which tells of every process outside, is never handed in.
+	//   - MemoryLimit, PidsLimit: resource limits, as Limits says.
 	AllowMissing []Feature
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 
 	"github.com/ringfence-go/ringfence/idmap"
@@ -104,6 +105,11 @@ const (
 	stepLoadFilter    = "load the seccomp filter"
 )
 
+// makesProc reports whether a step is the one at which the kernel refuses a new proc, for /proc or for a Mount.
+func makesProc(label string) bool {
+	return strings.HasPrefix(label, "make a proc for ") && strings.HasSuffix(label, ": mount it")
+}
+
 // unsupported recognizes the steps at which hosts refuse user namespaces.
 func (p *Plan) unsupported(op *plan.Op, cause error) error {
 	switch {
@@ -113,15 +119,18 @@ func (p *Plan) unsupported(op *plan.Op, cause error) error {
 		// seccomp(2): of the filters of a process only one may have a listener.
 		return &UnsupportedError{Feature: SeccompNotify, Needs: "a caller that is under no filter with a listener: the kernel allows a process one", Err: cause}
 	case op.Kind == plan.Fork && op.Process == plan.Stub:
+		if u := p.resolved.forbidden(cause); u != nil {
+			return u
+		}
 		return &UnsupportedError{Feature: UserNamespace, Needs: "a host that lets this user make namespaces", Remedy: namespaceRemedy(cause), Err: cause}
 	case errors.Is(cause, syscall.ENOSYS):
 		return &UnsupportedError{Feature: MountNamespace, Needs: "Linux 5.15 or later, for " + op.Call.Name, Err: cause}
 	case errors.Is(cause, syscall.EPERM), errors.Is(cause, syscall.EACCES):
-		switch op.Label {
-		case stepDenySetgroups, stepMapUsers, stepPrivate:
+		switch {
+		case op.Label == stepDenySetgroups, op.Label == stepMapUsers, op.Label == stepPrivate:
 			return &UnsupportedError{Feature: UserNamespace, Needs: "a host that lets this user use its namespaces",
 				Remedy: "on Ubuntu: an AppArmor profile with userns for this program, or sysctl kernel.apparmor_restrict_unprivileged_userns=0", Err: cause}
-		case stepMakeProc:
+		case makesProc(op.Label):
 			needs := "a host whose /proc is fully visible"
 			if covered := p.resolved.facts.ProcCovered; len(covered) > 0 {
 				needs += ", but " + covered[0] + " is covered"

@@ -17,6 +17,7 @@ type Facts struct {
 	Major, Minor int    // of the kernel's release
 	Caller       Caller
 	Namespaces   []string // the kinds that the kernel has: names in /proc/self/ns
+	Forbidden    []string // the kinds of which the user may have none: the sysctl is 0 (namespaces(7))
 	LastCap      int      // the highest capability that the kernel knows
 
 	System  []Entry // of the top level: /usr and what leads into it
@@ -78,6 +79,11 @@ func Read(root string) (*Facts, error) {
 	}
 	f.LastCap = min(max(readInt(filepath.Join(root, "/proc/sys/kernel/cap_last_cap"), unix.CAP_LAST_CAP), 0), maxCap)
 	f.Namespaces = names(filepath.Join(root, "/proc/self/ns"))
+	for _, kind := range namespaceKinds {
+		if maxNamespaces(root, kind) == 0 {
+			f.Forbidden = append(f.Forbidden, kind)
+		}
+	}
 	for _, path := range topLevel {
 		f.System = appendEntry(f.System, root, path, true)
 	}
@@ -152,6 +158,14 @@ func caller(root string) (Caller, error) {
 	setgroups, err := os.ReadFile(filepath.Join(root, "/proc/self/setgroups"))
 	c.Setgroups = strings.TrimSpace(string(setgroups)) == "allow"
 	return c, err
+}
+
+// namespaceKinds are the kinds of namespaces, as sysctls and /proc/self/ns name them.
+var namespaceKinds = [...]string{"user", "mnt", "pid", "net", "ipc", "uts", "cgroup"}
+
+// maxNamespaces returns how many of a kind the user may have, as far as the user's own namespace says.
+func maxNamespaces(root, kind string) int {
+	return readInt(filepath.Join(root, "/proc/sys/user/max_"+kind+"_namespaces"), Unset)
 }
 
 func readInt(path string, otherwise int) int {

@@ -27,6 +27,7 @@ type Restrictions struct {
 	OS                                       []string  // ID and ID_LIKE of os-release(5): what it is, and then what it is like
 	ProcCovered                              []string  // mounts below /proc
 	ProcReadOnly                             bool      // /proc itself is read-only
+	ProcTimes                                bool      // /proc does not have the time stamps of a new mount (relatime)
 }
 
 // Unset is the value of a sysctl that does not exist.
@@ -54,8 +55,8 @@ func ReadRestrictions(root string, lookup func(key string) (string, bool)) *Rest
 	sysctl := func(name string) int { // by its path
 		return readInt(filepath.Join(root, "/proc/sys", name), Unset)
 	}
-	for _, kind := range [...]string{"user", "mnt", "pid", "net", "ipc", "uts", "cgroup"} {
-		if n := sysctl("user/max_" + kind + "_namespaces"); n != Unset {
+	for _, kind := range namespaceKinds {
+		if n := maxNamespaces(root, kind); n != Unset {
 			r.MaxNamespaces[kind] = n
 		}
 	}
@@ -71,6 +72,8 @@ func ReadRestrictions(root string, lookup func(key string) (string, bool)) *Rest
 	r.ProcCovered, _ = covered(mountinfo)
 	mounts := readText(root, "/proc/self/mountinfo")
 	r.ProcReadOnly, r.CgroupV1 = procReadOnlyIn(mounts), controllersInV1(mounts)
+	options, found := procOptions(mounts)
+	r.ProcTimes = found && !strings.Contains(options, ",relatime,")
 	return r
 }
 
@@ -144,15 +147,20 @@ func osIDs(release string) []string {
 // procReadOnlyIn reports whether the mount of /proc in a mountinfo file is read-only: then so must be a new
 // one (mnt_already_visible in fs/namespace.c).
 func procReadOnlyIn(mountinfo string) bool {
-	readOnly := false
+	options, _ := procOptions(mountinfo)
+	return strings.HasPrefix(options, ",ro,")
+}
+
+// procOptions returns the options of the mount of /proc in a mountinfo file, between commas.
+func procOptions(mountinfo string) (options string, found bool) {
 	for line := range strings.Lines(mountinfo) {
 		fields := strings.Fields(line)
-		const mountPoint, options = 4, 5
-		if len(fields) > options && fields[mountPoint] == "/proc" {
-			readOnly = strings.HasPrefix(fields[options]+",", "ro,") // the last one is on top
+		const mountPoint, mountOptions = 4, 5
+		if len(fields) > mountOptions && fields[mountPoint] == "/proc" {
+			options, found = ","+fields[mountOptions]+",", true // the last one is on top
 		}
 	}
-	return readOnly
+	return options, found
 }
 
 // controllersInV1 reports whether a mountinfo file has hierarchies of version 1 other than those with a name

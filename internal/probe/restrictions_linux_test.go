@@ -15,16 +15,16 @@ func TestRestrictionsAreRead(t *testing.T) {
 		"proc/sys/vm/memfd_noexec = 2\n", "proc/self/attr/apparmor/current = docker-default (enforce)\n",
 		"proc/self/status = Name:\tx\nSeccomp:\t2\nSeccomp_filters:\t1\n", "proc/self/cgroup = 0::/system.slice/judge.service\n",
 		"etc/os-release = NAME=\"Some\"\nID=ubuntu\nID_LIKE=\"debian x\"\n", ".dockerenv = ",
-		"proc/self/mountinfo = 1 0 0:1 / / rw - ext4 x rw\n2 1 0:2 / /proc rw,nosuid - proc p rw\n3 2 0:2 /sys /proc/sys ro - proc p rw\n",
+		"proc/self/mountinfo = 1 0 0:1 / / rw - ext4 x rw\n2 1 0:2 / /proc rw,nosuid,noatime - proc p rw\n3 2 0:2 /sys /proc/sys ro - proc p rw\n",
 	)
 	r := ReadRestrictions(root, noVariables)
 	if !reflect.DeepEqual(r.MaxNamespaces, map[string]int{"user": 0, "net": 7}) || r.UsernsClone != 0 || r.AppArmorUserns != 1 || r.MemfdNoexec != 2 ||
 		r.AppArmor != "docker-default" || !r.Filtered || r.Container != Docker || r.Unit != "judge.service" || !slices.Equal(r.OS, []string{"ubuntu", "debian", "x"}) ||
-		!slices.Equal(r.ProcCovered, []string{"/proc/sys"}) || r.ProcReadOnly || r.Program == "" || r.Major == 0 {
+		!slices.Equal(r.ProcCovered, []string{"/proc/sys"}) || r.ProcReadOnly || !r.ProcTimes || r.Program == "" || r.Major == 0 {
 		t.Errorf("%+v", r)
 	}
 	r = ReadRestrictions(t.TempDir(), noVariables)
-	if r.UsernsClone != Unset || r.AppArmorUserns != Unset || r.MemfdNoexec != Unset || r.AppArmor != "" || r.Filtered || r.Container != NoContainer || r.Unit != "" {
+	if r.UsernsClone != Unset || r.AppArmorUserns != Unset || r.MemfdNoexec != Unset || r.AppArmor != "" || r.Filtered || r.Container != NoContainer || r.Unit != "" || r.ProcTimes {
 		t.Errorf("a host that hides all: %+v", r)
 	}
 }

@@ -35,6 +35,18 @@ func ioctlByte(fd int, request uint64, b byte) error {
 	return call(unix.SYS_IOCTL, uintptr(fd), uintptr(request), uintptr(unsafe.Pointer(p)))
 }
 
+// unlinkQueue is mq_unlink(2).
+func unlinkQueue(name string) error {
+	p, err := syscall.BytePtrFromString(name)
+	if err != nil {
+		return err
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_MQ_UNLINK, uintptr(unsafe.Pointer(p)), 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
 // openQueue opens or makes a POSIX message queue.
 func openQueue(name string, flags int) error {
 	p, err := syscall.BytePtrFromString(name)

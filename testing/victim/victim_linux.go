@@ -20,7 +20,7 @@ type act func(arg string) (string, error)
 var acts = map[string]act{}
 
 func init() {
-	for _, group := range []map[string]act{fileActs, processActs, kernelActs, channelActs, stalkActs, swapActs, callActs, bombActs, observeActs} {
+	for _, group := range []map[string]act{fileActs, processActs, kernelActs, channelActs, stalkActs, swapActs, callActs, bombActs, observeActs, socketActs} {
 		for name, do := range group {
 			if acts[name] != nil {
 				panic("two acts are called " + name) // a test would run the other one
