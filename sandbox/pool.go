@@ -62,26 +62,20 @@ func NewPool(ctx context.Context, spec Spec, options PoolOptions) (*Pool, error)
 	if err := validatePool(&spec, &options); err != nil {
 		return nil, err
 	}
-	where, err := place(ctx, &spec)
-	if err != nil {
-		return nil, err
-	}
 	p := &Pool{spec: spec, options: options}
-	if p.plan, err = compilePooled(&spec, nil, where); err != nil {
+	p.ctx, p.cancel = context.WithCancel(ctx)
+	meetListener(p.ctx)
+	first, err := p.begin()
+	if err != nil && p.plan != nil && p.plan.again(err, spec.AllowMissing) {
+		first, err = p.begin()
+	}
+	if err != nil {
+		p.cancel()
 		return nil, err
 	}
-	if p.image, p.inbox, err = image.BuildWaiting(p.plan.program); err != nil {
-		return nil, &OpError{Index: -1, Op: "build the set-up image", Err: err}
-	}
-	p.ctx, p.cancel = context.WithCancel(ctx)
 	p.free, p.ready = make(chan struct{}, options.Size), make(chan *pooled, options.Size)
 	if options.Running > 0 {
 		p.running = make(chan struct{}, options.Running)
-	}
-	first := p.make()
-	if first.err != nil {
-		p.cancel()
-		return nil, first.err
 	}
 	p.ready <- first
 	for range options.Size - 1 {
@@ -96,6 +90,22 @@ func NewPool(ctx context.Context, spec Spec, options PoolOptions) (*Pool, error)
 		p.mu.Unlock()
 	}
 	return p, nil
+}
+
+// begin makes the plan, and the first sandbox by it.
+func (p *Pool) begin() (*pooled, error) {
+	where, err := place(p.ctx, &p.spec)
+	if err != nil {
+		return nil, err
+	}
+	if p.plan, err = compilePooled(&p.spec, nil, where); err != nil {
+		return nil, err
+	}
+	if p.image, p.inbox, err = image.BuildWaiting(p.plan.program); err != nil {
+		return nil, &OpError{Index: -1, Op: "build the set-up image", Err: err}
+	}
+	first := p.make()
+	return first, first.err
 }
 
 // fill makes sandboxes until the pool is closed.
