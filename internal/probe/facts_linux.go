@@ -59,7 +59,7 @@ var (
 	}
 	devices      = [...]string{"null", "zero", "full", "random", "urandom", "tty"}
 	procMasked   = [...]string{"acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats"}
-	procReadOnly = [...]string{"bus", "fs", "irq", "sys", "sysrq-trigger"}
+	procReadOnly = [...]string{"bus", "fs", "irq", "pressure", "sys", "sysrq-trigger"}
 )
 
 // AtLeast reports whether the kernel's release is major.minor or later.
