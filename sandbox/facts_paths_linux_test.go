@@ -16,15 +16,15 @@ import (
 
 // What may become of a path. Nothing can be removed, and nothing made below, whatever it is.
 const (
-	gone   = "gone"      // it is not there
-	masked = "masked"    // it is empty, if the kernel has it
-	fixed  = "read-only" // it can be read, and not written to
-	closed = "closed"    // neither read nor written
+	pathGone   = "gone"      // it is not there
+	pathMasked = "masked"    // it is empty, if the kernel has it
+	pathFixed  = "read-only" // it can be read, and not written to
+	pathClosed = "closed"    // neither read nor written
 )
 
 // hostPaths are those paths.
 var hostPaths = map[string][]string{
-	gone: {
+	pathGone: {
 		"/root", "/root/.ssh", "/boot", "/srv", "/opt", "/mnt", "/media", "/lost+found", "/var/log", "/var/lib", "/var/spool", "/var/cache",
 		"/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/ssh", "/etc/machine-id", "/etc/fstab", "/etc/crontab", "/etc/subuid",
 		"/etc/ld.so.preload", "/etc/ssl/private", "/etc/kubernetes", "/var/run/secrets/kubernetes.io",
@@ -42,11 +42,11 @@ var hostPaths = map[string][]string{
 		"/dev/userfaultfd", "/dev/udmabuf", "/dev/dma_heap", "/dev/binder", "/dev/binderfs", "/dev/ashmem", "/dev/hugepages", "/dev/log", "/dev/initctl",
 		"/dev/snapshot", "/dev/vmci", "/dev/vboxguest", "/dev/xen", "/dev/virtio-ports", "/dev/infiniband", "/dev/rfkill", "/dev/ptp0", "/dev/lp0",
 	},
-	masked: {
+	pathMasked: {
 		"/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/latency_stats", "/proc/interrupts",
 		"/proc/acpi", "/proc/acpi/wakeup", "/proc/acpi/ibm", "/proc/asound", "/proc/scsi", "/proc/scsi/scsi",
 	},
-	fixed: {
+	pathFixed: {
 		"/", "/usr", "/bin", "/lib", "/etc", "/etc/passwd", "/etc/group", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/nsswitch.conf",
 		"/dev", "/run", "/home", "/var", "/proc", "/proc/sys", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/kernel/hotplug",
 		"/proc/sys/kernel/hostname", "/proc/sys/kernel/domainname", "/proc/sys/kernel/ns_last_pid", "/proc/sys/kernel/usermodehelper/bset",
@@ -59,7 +59,7 @@ var hostPaths = map[string][]string{
 		"/proc/pressure", "/proc/pressure/cpu", "/proc/pressure/memory", "/proc/pressure/io", "/proc/net", "/proc/sysvipc", "/proc/modules", "/proc/kallsyms",
 		"/proc/iomem", "/proc/ioports", "/proc/cmdline", "/proc/config.gz", "/proc/partitions", "/proc/swaps",
 	},
-	closed: {
+	pathClosed: {
 		"/proc/1/mem", "/proc/1/environ", "/proc/1/maps", "/proc/1/smaps", "/proc/1/pagemap", "/proc/1/auxv", "/proc/1/root", "/proc/1/cwd", "/proc/1/exe",
 		"/proc/1/fd", "/proc/1/fd/0", "/proc/1/fdinfo", "/proc/1/map_files", "/proc/1/stack", "/proc/1/syscall", "/proc/1/io", "/proc/1/ns/mnt",
 		"/proc/1/task/1/mem", "/proc/1/task/1/cwd", "/proc/1/root/etc/shadow", "/proc/1/cwd/etc/shadow", "/proc/thread-self/../../1/mem",
@@ -95,7 +95,7 @@ func reachesNoPath(t *testing.T) {
 	for kind, paths := range hostPaths {
 		for _, path := range paths {
 			acts = append(acts, "path:"+path)
-			if kind == gone {
+			if kind == pathGone {
 				acts = append(acts, "path:/proc/self/root"+path, "path:/proc/self/cwd/.."+path)
 				looks = append(looks, "look:"+path)
 			}
@@ -105,7 +105,7 @@ func reachesNoPath(t *testing.T) {
 	for kind, paths := range hostPaths {
 		for _, path := range paths {
 			wantPath(t, got, kind, "path:"+path)
-			if kind == gone {
+			if kind == pathGone {
 				wantPath(t, got, kind, "path:/proc/self/root"+path)
 				wantPath(t, got, kind, "path:/proc/self/cwd/.."+path)
 			}
@@ -129,13 +129,13 @@ func wantPath(t *testing.T, got outcomes, kind, act string) {
 	is := answers(got.of(act).Detail)
 	ok := is["make"] != "ok" && is["remove"] != "ok"
 	switch kind {
-	case gone:
+	case pathGone:
 		ok = ok && is["stat"] == "ENOENT" && is["read"] == "ENOENT" && is["write"] != "ok"
-	case masked: // a file's mask is the null device, which may be written to
+	case pathMasked: // a file's mask is the null device, which may be written to
 		ok = ok && (is["read"] == "empty" || is["read"] == "ENOENT")
-	case fixed:
+	case pathFixed:
 		ok = ok && is["write"] != "ok"
-	case closed:
+	case pathClosed:
 		ok = ok && is["write"] != "ok" && is["read"] != "ok" && is["read"] != "empty"
 	}
 	if !ok {
@@ -167,7 +167,7 @@ func TestPayloadReachesNothingThatTheCallerHasLeftAround(t *testing.T) {
 	got, control := inside(t, nil, append(acts, dial)...), outside(t, append(looks, dial)...)
 	hole := inside(t, func(s *Spec) { s.Mounts = append(s.Mounts, Mount{Source: dir, Target: dir, Writable: true}) }, append(looks, dial)...)
 	for i, act := range acts {
-		wantPath(t, got, gone, act)
+		wantPath(t, got, pathGone, act)
 		for _, o := range []outcomes{control, hole} {
 			if is := answers(o.of(looks[i]).Detail); is["stat"] != "ok" {
 				t.Errorf("%s: %v, want it to be there", looks[i], is)
