@@ -167,6 +167,7 @@ func FuzzMap(f *testing.F) {
 func FuzzSubordinate(f *testing.F) {
 	f.Add("ann:100000:65536\n", "ann", 1000)
 	f.Add("1000:1:1\n:::\nann:-1:5", "", 1000)
+	f.Add("ann:0:65536\n", "ann", 1000)
 	f.Fuzz(func(t *testing.T, file, name string, id int) {
 		ranges, err := Subordinate(strings.NewReader(file), name, id)
 		if err != nil {

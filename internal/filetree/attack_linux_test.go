@@ -177,6 +177,33 @@ func TestNoSwapLeadsOutOfTheTree(t *testing.T) {
 	}
 }
 
+// What was looked at is read, whatever has its name by then: the moment that a swapper waits for, and one that
+// no test of a race need meet. Where a file is opened by its name it is the host's.
+func TestWhatWasLookedAtIsRead(t *testing.T) {
+	b := newBox(t)
+	for _, name := range []string{"out/file", "out/dir/file"} {
+		tr, err := b.open(t, name, Options{MaxBytes: 100, MaxFiles: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "out/file" {
+			err = errors.Join(os.Remove(b.path(name)), os.Symlink(filepath.Join(b.outside, "secret"), b.path(name)))
+		} else {
+			err = errors.Join(os.Rename(b.path("out/dir"), b.path("aside")), os.Symlink(b.outside, b.path("out/dir")))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if err := tr.Copy(&out); err != nil || out.String() != "mine" {
+			t.Errorf("%s: %q, %v, want what was there", name, &out, err)
+		}
+		if got := naive(b.path(name)); got != secret { // the control
+			t.Errorf("%s: a naive reader gets %q: this proves nothing", name, got)
+		}
+	}
+}
+
 // naive reads a file by its path, but never waits for a fifo.
 func naive(name string) string {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)

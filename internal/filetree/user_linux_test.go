@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -42,6 +43,15 @@ func TestRootReadsWithTheRightsOfTheSandbox(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
+	// One of root's groups must be there to be left.
+	groups, err := syscall.Getgroups()
+	if err == nil {
+		err = syscall.Setgroups([]int{0})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Setgroups(groups) }()
 	before := rights(t)
 	for _, test := range []struct {
 		name string
@@ -52,6 +62,7 @@ func TestRootReadsWithTheRightsOfTheSandbox(t *testing.T) {
 		{"result", nil, secret, nil}, // the control
 		{"result", &User{UID: nobody, GID: nobody, DropGroups: true}, "", fs.ErrPermission},
 		{"groups", &User{UID: nobody, GID: nobody, DropGroups: true}, "", fs.ErrPermission},
+		{"groups", &User{UID: nobody, GID: nobody}, secret, nil}, // the control for the groups
 		{"mine", &User{UID: nobody, GID: nobody, DropGroups: true}, "mine", nil},
 	} {
 		var out bytes.Buffer
