@@ -4,8 +4,12 @@
 GOLANGCI ?= go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # Systems that everything must compile on, tests included.
 PLATFORMS ?= linux/amd64 linux/arm64 linux/386 darwin/amd64 windows/amd64
-# How long each fuzz target runs.
+# How long each fuzz target runs: a time, or a number of runs, 1000x.
 FUZZTIME ?= 30s
+# How many runs, for how long at most, and how many kills of a caller.
+SOAK ?= 100000
+SOAKTIME ?= 30m
+KILLS ?= 500
 
 .PHONY: build test race bench soak faults fuzz-calls property lint fmt cross fuzz vm-test vm-matrix ci
 
@@ -26,9 +30,11 @@ bench:
 	go test -run '^$$' -bench . -benchmem $$(go list ./... | grep -v /seccomp$$)
 	go test $(if $(LIBSECCOMP),-tags seccomp) -run '^$$' -bench . ./seccomp
 
-# Ten thousand runs, failures among them, and a caller that is killed five hundred times: nothing is left.
+# SOAK runs of every kind, failures among them, from 16 goroutines while their processes are killed, and callers
+# that are killed KILLS times: nothing is left. After SOAKTIME no more runs are begun.
 soak:
-	RINGFENCE_SOAK=10000 RINGFENCE_KILLS=500 go test -count 1 -v -timeout 30m -run '^(TestManyRunsLeaveNothing|TestKilledCallerLeavesNothing)$$' ./sandbox
+	RINGFENCE_SOAK=$(SOAK) RINGFENCE_SOAK_TIME=$(SOAKTIME) RINGFENCE_KILLS=$(KILLS) \
+		go test -count 1 -v -timeout 2h -run '^(TestManyRunsLeaveNothing|TestCgroupOfManyRunsOfEveryKindIsGone|TestKilledCallerLeavesNothing.*)$$' ./sandbox
 
 # Every step of a set-up fails with every error that its call may have, and is where its process is killed.
 faults:

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -18,10 +17,10 @@ import (
 	"github.com/ringfence-go/ringfence/testing/sandboxtest"
 )
 
-// Nothing is left behind: not by thousands of runs, and not by a caller that is killed.
+// Nothing is left behind by a caller that is killed.
 
-// times returns how often a test does its work: few by default, the number in the environment variable
-// RINGFENCE_SOAK or RINGFENCE_KILLS to be thorough.
+// times returns how often a test does its work: few by default, the number in the environment variable to be
+// thorough.
 func times(env string, few int) int {
 	if n, err := strconv.Atoi(os.Getenv(env)); err == nil {
 		return n
@@ -29,116 +28,26 @@ func times(env string, few int) int {
 	return few
 }
 
-// soakRun is one of several kinds of runs, failures among them.
-func soakRun(ctx context.Context, i int) {
-	var out bytes.Buffer
-	spec := script("exit 0")
-	switch i % 10 {
-	case 0:
-		spec = script("echo x; kill -KILL $$")
-		spec.Stdout = &out
-	case 1:
-		spec.Args = []string{"/no/such/command"}
-	case 2:
-		spec.Dir = "/no/such/directory"
-	case 3:
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(rand.IntN(3000))*time.Microsecond)
-		defer cancel()
-		spec = script("sleep 1000")
-	case 4:
-		spec = script("sleep 1000 & setsid sleep 1000 & exit 1")
-		spec.Stdout, spec.Stderr = &out, &out
-	case 5:
-		spec = script("yes")
-		spec.Stdout, spec.Limits.OutputMax = &out, 1000
-	case 6:
-		spec.Mounts = []Mount{{Type: Tmpfs, Target: "/usr/no/such"}}
-	case 7:
-		spec = script("sleep 1000")
-		spec.Limits.WallTime, spec.Limits.CPUTime = 2*time.Millisecond, time.Hour
-	case 9:
-		spec = script("echo x >/tmp/x; sleep 0.01")
-		spec.Collect = []Collect{{Path: "/tmp/x", File: &out}, {Path: "/no", Tar: &out}, {Path: "/tmp", FS: func(fsys fs.FS) error {
-			_, err := fsys.Open("x") // and leaves it open
-			return err
-		}}}
-		if i%20 == 9 {
-			spec.Args[0] = "/no/such/command"
-		}
-	case 8:
-		spec.Stdin = strings.NewReader(strings.Repeat("x", 200_000))
-	}
-	_, _ = Run(ctx, spec) // how each of them ends is the matter of other tests
-}
-
 // held is what a process holds.
-type held struct{ fds, children, mounts, files, goroutines int }
+type held struct{ fds, memfds, children, mounts, files, goroutines int }
 
 func holds() held {
 	runtime.GC()
 	var h held
 	names, _ := os.ReadDir("/proc/self/fd")
 	h.fds = len(names)
-	lists, _ := filepath.Glob("/proc/self/task/*/children")
-	for _, list := range lists {
-		b, _ := os.ReadFile(list)
-		h.children += len(strings.Fields(string(b)))
+	for _, n := range names {
+		if target, _ := os.Readlink("/proc/self/fd/" + n.Name()); strings.HasPrefix(target, "/memfd:") {
+			h.memfds++
+		}
 	}
+	h.children = len(ownChildren())
 	b, _ := os.ReadFile("/proc/self/mountinfo")
 	h.mounts = bytes.Count(b, []byte("\n"))
 	names, _ = os.ReadDir(os.TempDir())
 	h.files = len(names)
 	h.goroutines = runtime.NumGoroutine()
 	return h
-}
-
-func TestManyRunsLeaveNothing(t *testing.T) {
-	sandboxtest.Need(t, sandboxtest.UserNamespaces())
-	n := times("RINGFENCE_SOAK", 300)
-	soak := func(n int) {
-		work := make(chan int)
-		done := make(chan struct{})
-		for range 4 {
-			go func() {
-				for i := range work {
-					soakRun(t.Context(), i)
-				}
-				done <- struct{}{}
-			}()
-		}
-		for i := range n {
-			work <- i
-		}
-		close(work)
-		for range 4 {
-			<-done
-		}
-	}
-	soak(40) // what is made once and kept
-	before, rss := holds(), residentKB()
-	soak(n)
-	after := holds()
-	for deadline := time.Now().Add(2 * time.Second); after != before && time.Now().Before(deadline); after = holds() {
-		runtime.Gosched()
-	}
-	if after.fds > before.fds || after.children > before.children || after.mounts != before.mounts || after.files > before.files || after.goroutines > before.goroutines {
-		t.Errorf("after %d runs %+v, before %+v", n, after, before)
-	}
-	if grown := residentKB() - rss; grown > 64<<10 {
-		t.Errorf("%d KiB more resident than before", grown)
-	}
-}
-
-func residentKB() int {
-	b, _ := os.ReadFile("/proc/self/status")
-	_, rest, _ := strings.Cut(string(b), "VmRSS:")
-	f := strings.Fields(rest)
-	if len(f) == 0 {
-		return 0
-	}
-	n, _ := strconv.Atoi(f[0])
-	return n
 }
 
 // callLoop starts sandboxes, two at a time, until it is killed. The marker is among their arguments.
