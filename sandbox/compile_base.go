@@ -98,29 +98,38 @@ func (c *compilation) compileProc(b *plan.Builder) {
 	}
 	c.mountOnRoot(b, "proc", c.proc, "proc")
 	c.compileShares(b)
+	c.hideHost(b, c.proc, "/proc")
+}
+
+// hideHost takes the entries that tell of the host away from a /proc that is mounted at a path, and makes those
+// that change it read-only.
+func (c *compilation) hideHost(b *plan.Builder, proc int, at string) {
 	for _, e := range c.facts.ProcMasked {
-		c.mask(b, e)
+		c.mask(b, proc, at, e)
 	}
 	for _, e := range c.facts.ProcReadOnly {
 		name := path.Base(e.Path)
-		tree := b.Open("open "+e.Path, kernel.OpenTree(c.proc, name))
-		b.Call("make "+e.Path+" read-only", kernel.MountSetattr(tree, unix.MOUNT_ATTR_RDONLY, true))
-		b.Call("cover "+e.Path+" with itself, read-only", kernel.MoveMountAt(tree, c.proc, name))
+		p := at + "/" + name
+		tree := b.Open("open "+p, kernel.OpenTree(proc, name))
+		b.Call("make "+p+" read-only", kernel.MountSetattr(tree, unix.MOUNT_ATTR_RDONLY, true))
+		b.Call("cover "+p+" with itself, read-only", kernel.MoveMountAt(tree, proc, name))
 	}
 }
 
 // maskAttrs are the attributes of what stands in the place of something.
 const maskAttrs = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
 
-// mask covers an entry of /proc with nothing.
-func (c *compilation) mask(b *plan.Builder, e probe.Entry) {
+// mask covers an entry of a /proc with nothing.
+func (c *compilation) mask(b *plan.Builder, proc int, at string, e probe.Entry) {
 	var tree int
+	name := path.Base(e.Path)
+	p := at + "/" + name
 	if e.Dir {
-		tree = makeFS(b, "the mask of "+e.Path, "tmpfs", maskAttrs, tmpfsOptions(4096, "0555")...)
+		tree = makeFS(b, "the mask of "+p, "tmpfs", maskAttrs, tmpfsOptions(4096, "0555")...)
 	} else {
-		tree = b.Open("open /dev/null for "+e.Path, kernel.OpenTree(c.dev, "null"))
+		tree = b.Open("open /dev/null for "+p, kernel.OpenTree(c.dev, "null"))
 	}
-	b.Call("mask "+e.Path, kernel.MoveMountAt(tree, c.proc, path.Base(e.Path)))
+	b.Call("mask "+p, kernel.MoveMountAt(tree, proc, name))
 }
 
 // compileBase fills the root of the base system.

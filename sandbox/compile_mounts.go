@@ -72,6 +72,9 @@ func (c *compilation) compileMounts(b *plan.Builder) {
 		label, fd := c.makeMount(b, i, m)
 		dir, target := c.resolveTarget(b, m)
 		b.Call(label, kernel.MoveMount(fd, target))
+		if m.Type == Proc {
+			c.hideHost(b, fd, m.Target)
+		}
 		b.Close(append(dir, target, fd)...)
 	}
 }

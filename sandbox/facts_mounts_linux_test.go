@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ringfence-go/ringfence/idmap"
 )
 
 // Facts about mounts: their flags, and that none goes from the host to the sandbox or back.
@@ -50,26 +52,47 @@ const mountInfo = "read:/proc/self/mountinfo"
 
 func TestProcTellsNothingOfTheHost(t *testing.T) {
 	t.Parallel()
+	procTellsNothing(t, nil, "/proc")
+}
+
+// Any other /proc of the Spec's once did: there a command that was the host's root, which a Spec can say, could
+// open sysrq-trigger and sys/kernel/core_pattern to write.
+func TestProcOfMountsTellsNothingOfTheHost(t *testing.T) {
+	t.Parallel()
+	procTellsNothing(t, mountProc, "/a/p")
+}
+
+func TestRootProcIsReadOnlyForTheHostsRoot(t *testing.T) {
+	root := func(s *Spec) { s.UIDs, s.GIDs = idmap.Single(0, 0), idmap.Single(0, 0) }
+	procTellsNothing(t, root, "/proc")
+	procTellsNothing(t, func(s *Spec) { root(s); mountProc(s) }, "/a/p")
+}
+
+func mountProc(s *Spec) { s.Mounts = append(s.Mounts, Mount{Type: Proc, Target: "/a/p"}) }
+
+// procTellsNothing holds a /proc to what it may show and take.
+func procTellsNothing(t *testing.T, change func(*Spec), proc string) {
+	t.Helper()
 	masked := []string{"kcore", "keys", "timer_list", "sched_debug", "interrupts", "acpi", "scsi", "latency_stats"}
-	readOnly := []string{"/proc/sys/kernel/hostname", "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/proc/irq/default_smp_affinity"}
+	readOnly := []string{"/sys/kernel/hostname", "/sys/kernel/core_pattern", "/sysrq-trigger", "/irq/default_smp_affinity"}
 	var acts []string
 	for _, name := range masked {
-		acts = append(acts, "read:/proc/"+name, "list:/proc/"+name)
+		acts = append(acts, "read:"+proc+"/"+name, "list:"+proc+"/"+name)
 	}
 	for _, name := range readOnly {
-		acts = append(acts, "openw:"+name)
+		acts = append(acts, "openw:"+proc+name)
 	}
-	got := inside(t, nil, acts...)
+	got := inside(t, change, acts...)
 	for _, name := range masked {
-		if o := got.of("read:/proc/" + name); o.OK() && o.Detail != "" {
-			t.Errorf("/proc/%s holds %.80q", name, o.Detail)
+		if o := got.of("read:" + proc + "/" + name); o.OK() && o.Detail != "" {
+			t.Errorf("%s/%s holds %.80q", proc, name, o.Detail)
 		}
-		if o := got.of("list:/proc/" + name); o.OK() && o.Detail != "" {
-			t.Errorf("/proc/%s holds %.80q", name, o.Detail)
+		if o := got.of("list:" + proc + "/" + name); o.OK() && o.Detail != "" {
+			t.Errorf("%s/%s holds %.80q", proc, name, o.Detail)
 		}
 	}
 	for _, name := range readOnly {
-		got.want("openw:"+name, "EROFS", "EACCES", "ENOENT")
+		got.want("openw:"+proc+name, "EROFS", "EACCES", "ENOENT")
 	}
 	if o := outside(t, "read:/proc/timer_list", "read:/proc/keys").of("read:/proc/keys"); o.Err == "ENOENT" {
 		t.Logf("the control: this kernel has no /proc/keys")

@@ -161,7 +161,7 @@ const (
 	Tmpfs                    // an empty file system in memory, of at most Size bytes
 	File                     // a file with the contents Data
 	Overlay                  // not supported by this version
-	Proc                     // a process file system of the sandbox's own PID namespace
+	Proc                     // a process file system of the sandbox's own PID namespace, as /proc is
 	Devpts                   // pseudo terminals of the sandbox's own
 	Mqueue                   // POSIX message queues of the sandbox's own IPC namespace
 )
