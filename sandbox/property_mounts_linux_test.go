@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -9,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -19,88 +17,18 @@ import (
 
 // What a Spec says about files.
 
-// world is the host as the caller sees it, and where the Spec that is being made may mount.
-type world struct {
-	uid, gid int
-	groups   []int
-	cwd      string
-	self     string // the program that observes
-	host     *victim.Observation
-	limits   [][2]uint64
-	parents  []parent
-}
-
-// observeHost is what the observer sees without a sandbox.
-var observeHost = sync.OnceValues(func() (*victim.Observation, error) {
-	cmd, err := victim.Outside(`observe:{"To":1}`)
-	if err != nil {
-		return nil, err
-	}
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s", err, out)
-	}
-	o := &victim.Observation{}
-	return o, json.Unmarshal(out, o)
-})
-
-func hostWorld(t *testing.T) world {
-	host, err := observeHost()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := world{uid: os.Geteuid(), gid: os.Getegid(), host: host, limits: host.Limits}
-	if w.groups, err = os.Getgroups(); err != nil {
-		t.Fatal(err)
-	}
-	if w.cwd, err = os.Getwd(); err != nil {
-		t.Fatal(err)
-	}
-	if w.self, err = os.Executable(); err != nil {
-		t.Fatal(err)
-	}
-	return w
-}
-
-func isBelow(p, dir string) bool {
-	return p == dir || dir == "/" || strings.HasPrefix(p, dir+"/")
-}
-
-// resolve follows the links that are known to be on a way.
-func (w *world) resolve(root Root, p string) string {
-	links := [][2]string{{"/var/tmp", "/tmp"}, {"/var/run", "/run"}}
-	if root.Path != "" {
-		links = [][2]string{{"/lnk", "/mnt"}}
-	}
-	for _, l := range links {
-		if isBelow(p, l[0]) {
-			return l[1] + strings.TrimPrefix(p, l[0])
-		}
-	}
-	if p == "" {
-		return "/"
-	}
-	return p
-}
-
-// visible reports whether no later mount covers Mounts[i].
-func (w *world) visible(s *Spec, i int) bool {
-	at := w.resolve(s.Root, s.Mounts[i].Target)
-	return !slices.ContainsFunc(s.Mounts[i+1:], func(later Mount) bool { return isBelow(at, w.resolve(s.Root, later.Target)) })
-}
-
 // sourceMounts returns the mount that holds source, and those below it, as they will be below target.
 func (w *world) sourceMounts(t *testing.T, source, target string) []victim.MountPoint {
-	real, err := filepath.EvalSymlinks(source)
+	from, err := filepath.EvalSymlinks(source)
 	if err == nil {
-		real, err = filepath.Abs(real)
+		from, err = filepath.Abs(from)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	var holder victim.MountPoint
 	for _, m := range w.host.Mounts { // the last one is on top
-		if isBelow(real, m.Point) && len(m.Point) >= len(holder.Point) {
+		if isBelow(from, m.Point) && len(m.Point) >= len(holder.Point) {
 			holder = m
 		}
 	}
@@ -109,9 +37,9 @@ func (w *world) sourceMounts(t *testing.T, source, target string) []victim.Mount
 	for again := true; again; {
 		again = false
 		for _, m := range w.host.Mounts {
-			if inside[m.Parent] && !inside[m.ID] && m.Point != real && isBelow(m.Point, real) {
+			if inside[m.Parent] && !inside[m.ID] && m.Point != from && isBelow(m.Point, from) {
 				inside[m.ID], again = true, true
-				m.Point = path.Join(target, strings.TrimPrefix(m.Point, real))
+				m.Point = path.Join(target, strings.TrimPrefix(m.Point, from))
 				all = append(all, m)
 			}
 		}
@@ -203,7 +131,7 @@ func (p *property) checkMounts(how string, o *victim.Observation, spec *Spec) {
 		line := fmt.Sprintf("%q %s %s", m.Point, m.Type, flags(m.Options, "ro", "nosuid", "nodev", "noexec"))
 		if i := slices.Index(want, line); i >= 0 {
 			want = slices.Delete(want, i, i+1)
-		} else if !baseMount(m, spec.Root.Path != "") {
+		} else if !baseMount(m, spec.Root.Path != "") && !p.hidesHost(spec, m) {
 			p.t.Errorf("%s: nobody asked for the mount %s", how, line)
 		}
 	}
@@ -212,10 +140,20 @@ func (p *property) checkMounts(how string, o *victim.Observation, spec *Spec) {
 	}
 }
 
+// hidesHost says whether a mount is in a /proc of the Spec's, where it can only take away.
+func (p *property) hidesHost(spec *Spec, m victim.MountPoint) bool {
+	return slices.Contains(m.Options, "ro") && slices.ContainsFunc(spec.Mounts, func(o Mount) bool {
+		return o.Type == Proc && isBelow(m.Point, p.world.resolve(spec.Root, o.Target))
+	})
+}
+
 // basePaths are always looked at; whether each can be written to is the value.
 var basePaths = map[string]bool{"/": false, "/etc": false, "/usr": false, "/run": false, "/var": false, "/home": false, "/dev": false, "/dev/shm": true,
 	"/tmp": true, "/home/sandbox": true, "/etc/hostname": false, "/etc/passwd": false, "/proc/sys/kernel/hostname": false, "/proc/sys/kernel/core_pattern": false,
 	"/root": false, "/srv": false, "/opt": false, "/mnt": false}
+
+// What tells of the host in a /proc, and what changes it.
+const interrupts, corePattern = "/interrupts", "/sys/kernel/core_pattern"
 
 func (p *property) pathsToLookAt() []string {
 	var all []string
@@ -226,6 +164,9 @@ func (p *property) pathsToLookAt() []string {
 	}
 	for _, m := range p.spec.Mounts {
 		all = append(all, m.Target)
+		if m.Type == Proc {
+			all = append(all, m.Target+interrupts, m.Target+corePattern)
+		}
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
@@ -240,6 +181,10 @@ func (p *property) checkPaths(how string, o *victim.Observation, spec *Spec) {
 				continue // in the home or the Tmpfs of another user of the sandbox
 			}
 			p.checkMount(fmt.Sprintf("%s: Mounts[%d]", how, i), got, spec, i)
+			if m.Type == Proc {
+				p.expect(how, m.Target+interrupts, o.Paths[m.Target+interrupts].Data, "")
+				p.expect(how, m.Target+corePattern, o.Paths[m.Target+corePattern].WriteErr != "", true)
+			}
 		}
 	}
 	if spec.Root.Path != "" {

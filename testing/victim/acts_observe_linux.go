@@ -2,6 +2,7 @@ package victim
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -66,16 +67,14 @@ func observe(arg string) (string, error) {
 
 // name returns an error as a test compares it.
 func name(err error) string {
-	switch e := err.(type) {
-	case nil:
+	var errno syscall.Errno
+	switch {
+	case err == nil:
 		return ""
-	case syscall.Errno:
-		return unix.ErrnoName(e)
-	case *os.PathError:
-		return name(e.Err)
-	default:
-		return err.Error()
+	case errors.As(err, &errno):
+		return unix.ErrnoName(errno)
 	}
+	return err.Error()
 }
 
 func openFiles() (map[int]FD, error) {
