@@ -11,7 +11,7 @@ SOAK ?= 100000
 SOAKTIME ?= 30m
 KILLS ?= 500
 
-.PHONY: build test race bench soak faults fuzz-calls property lint fmt cross fuzz vm-test vm-matrix ci
+.PHONY: build test race bench soak faults fuzz-calls property bombs stress lint fmt cross fuzz vm-test vm-matrix ci
 
 build:
 	go build ./...
@@ -49,6 +49,15 @@ fuzz-calls:
 SEED ?= 1000
 property:
 	RINGFENCE_PROPERTY=1000 RINGFENCE_PROPERTY_SEED=$(SEED) go test -count 1 -timeout 30m -run 'ObservesWhat' ./sandbox
+
+# All bombs that only a cgroup bounds, in a virtual machine, each with its control.
+bombs:
+	go build -o bin/vm ./testing/vm
+	bin/vm -env RINGFENCE_BOMBS=all -run '^TestCgroupBounds' ./sandbox
+
+# Every stressor of stress-ng, for a second each or what STRESS says, in sandboxes: some ten minutes.
+stress:
+	go run ./testing/stress $(STRESS)
 
 lint:
 	$(GOLANGCI) run --allow-parallel-runners ./...

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringfence-go/ringfence/testing/sandboxtest"
 	"github.com/ringfence-go/ringfence/testing/victim"
 )
 
@@ -65,8 +66,12 @@ func randomCalls(t *testing.T, length time.Duration, change func(*Spec)) {
 	stop := bystanders(t)
 	var told countMarks
 	endings := map[Ending]int{}
-	for until := time.Now().Add(length); time.Now().Before(until); seed += 1000 {
-		r, err := Run(t.Context(), callersSpec(t, seed, watched, &told, min(time.Until(until)+time.Millisecond, 10*time.Second), change))
+	until := time.Now().Add(length)
+	// Where processes start slowly, as under the race detector, the first calls may take longer than that.
+	late := until.Add(sandboxtest.Slow(20 * time.Second))
+	for ; time.Now().Before(until) || told.calls.Load() == 0 && time.Now().Before(late); seed += 1000 {
+		wall := min(max(time.Until(until), 300*time.Millisecond), 10*time.Second)
+		r, err := Run(t.Context(), callersSpec(t, seed, watched, &told, wall, change))
 		if err != nil {
 			t.Errorf("seed %d: %v", seed, err)
 			break

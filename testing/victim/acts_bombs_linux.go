@@ -12,7 +12,7 @@ import (
 
 // Bombs: acts that take as much of something as there is.
 
-var bombActs = map[string]act{"take": take}
+var bombActs = map[string]act{"take": take, "hold": hold, "forks": forks}
 
 // takers take one more of a thing that the kernel counts, and keep it until the process ends.
 var takers = map[string]func(i int) error{
@@ -35,6 +35,8 @@ var takers = map[string]func(i int) error{
 		return unix.Link("/tmp/0", "/tmp/"+strconv.Itoa(i))
 	},
 	"directory": deeper,
+	"zombie":    zombie,
+	"process":   process,
 }
 
 // take takes up to so many of a thing: "thing,number". It tells how many it got, and what became of the next.
@@ -85,4 +87,38 @@ func deeper(int) error {
 		return err
 	}
 	return unix.Chdir(name)
+}
+
+// zombie leaves a child that has ended, for nobody to wait for.
+func zombie(int) error {
+	pid, _, errno := unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	if pid == 0 && errno == 0 {
+		for {
+			_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+		}
+	}
+	if errno != 0 {
+		return errno
+	}
+	// Until it is one.
+	return unix.Waitid(unix.P_PID, int(pid), nil, unix.WEXITED|unix.WNOWAIT, nil)
+}
+
+// process starts a child that stays.
+func process(int) error {
+	pid, _, errno := unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	for pid == 0 && errno == 0 {
+		_, _, _ = unix.RawSyscall6(unix.SYS_PPOLL, 0, 0, 0, 0, 0, 0) // until it is killed
+	}
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// forks forks, as each of its children does.
+func forks(string) (string, error) {
+	for {
+		_, _, _ = unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	}
 }

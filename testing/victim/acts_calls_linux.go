@@ -173,7 +173,7 @@ func (c *caller) prepare() error {
 		return err
 	}
 	c.scratch = mem
-	c.pointers = []uintptr{0, 1, addr, addr + 8, addr + pageSize, addr + 2*pageSize - 8, addr + 16*pageSize - 4, addr + 3*pageSize, ^uintptr(0), 1 << 63, ^uintptr(4095), 0x10000}
+	c.pointers = []uintptr{0, 1, addr, addr + 8, addr + pageSize, addr + 2*pageSize - 8, addr + 16*pageSize - 4, addr + 3*pageSize, ^uintptr(0), ^(^uintptr(0) >> 1), ^uintptr(4095), 0x10000}
 	at := addr + 12*pageSize
 	for _, p := range []string{"/tmp/x", "/tmp/d", "/tmp/d/..", "/", ".", "", "/dev/shm/x", "/dev/ptmx", "/dev/pts/0", "/proc/self/mem", "/proc/1/mem", "/proc/self/exe",
 		"/proc/self/fd/0", "/proc/1/root", "/proc/1/environ", "/proc/self/ns/user", "/proc/1/ns/mnt", "/usr/bin/env", "/usr/bin/no", "/etc/passwd", "/victim", "/home/sandbox/x",
@@ -275,7 +275,8 @@ func (c *caller) argument(kind byte) uintptr {
 	case 0:
 		return uintptr(c.IntN(64))
 	case 1:
-		return c.values[c.IntN(len(c.values))] | c.values[c.IntN(len(c.values))]
+		a, b := c.IntN(len(c.values)), c.IntN(len(c.values))
+		return c.values[a] | c.values[b]
 	}
 	return c.values[c.IntN(len(c.values))]
 }
