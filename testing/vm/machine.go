@@ -17,6 +17,7 @@ type machine struct {
 	accel          string
 	console        string // the file that kernel messages go to
 	parameters     string // for the kernel, besides those that every machine has
+	extra          string // a folder that goes along with the tests; "" is none
 }
 
 // disk is a file that is a disk in the machine. What the machine writes to it is thrown away.

@@ -153,7 +153,7 @@ func TestPayload(t *testing.T) {
 	}
 	binary := filepath.Join(root, "bin", "vm")
 	file := filepath.Join(t.TempDir(), "payload")
-	if err := writePayload(file, root, []test{{"p", binary, "p"}}, "export A='b'\n", "exec\n"); err != nil {
+	if err := writePayload(file, root, "", []test{{"p", binary, "p"}}, "export A='b'\n", "exec\n"); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.Open(file)

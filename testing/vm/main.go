@@ -62,7 +62,7 @@ func (o *options) runTests(ctx context.Context, out io.Writer) (code int, releas
 		return exitMachine, "", err
 	}
 	payload := filepath.Join(work, "payload")
-	if err := writePayload(payload, root, tests, shellExports(o.environment(len(tests))), shellCall(o.flags())); err != nil {
+	if err := writePayload(payload, root, m.extra, tests, shellExports(o.environment(len(tests))), shellCall(o.flags())); err != nil {
 		return exitMachine, "", err
 	}
 	m.disks = append(m.disks, disk{"payload", payload})
@@ -105,6 +105,11 @@ func (o *options) prepare(ctx context.Context, work string) (machine, error) {
 		return m, err
 	}
 	m.disks = []disk{{"data", data}}
+	if o.apparmor {
+		if m.extra, err = c.apparmor(ctx); err != nil {
+			return m, err
+		}
+	}
 	if o.machine == "systemd" {
 		root, err := c.rootDisk(ctx)
 		if err != nil {

@@ -26,6 +26,7 @@ type options struct {
 	env        map[string]string
 	run        string
 	quiet      bool
+	apparmor   bool
 
 	tests    []string // packages and binaries
 	testArgs []string
@@ -74,6 +75,7 @@ func parseOptions(args []string, usage io.Writer) (*options, error) {
 	fs.StringVar(&o.cache, "cache", defaultCache(), "`folder` for what is fetched; also RINGFENCE_VM_CACHE")
 	fs.Var(variables(o.env), "env", "`NAME=VALUE` in the environment of the tests")
 	fs.StringVar(&o.run, "run", "", "only tests that match this `expression`")
+	fs.BoolVar(&o.apparmor, "apparmor", false, "give the tests AppArmor's parser, for Ubuntu's kernels")
 	fs.BoolVar(&o.quiet, "quiet", false, "print only what tests print without -test.v")
 	if i := indexOf(args, "--"); i >= 0 {
 		args, o.testArgs = args[:i], args[i+1:]
@@ -150,6 +152,9 @@ func (o *options) environment(tests int) map[string]string {
 		met = append([]string{"root"}, met...)
 	}
 	env["RINGFENCE_NO_SKIP"] = strings.Join(met, ",")
+	if o.apparmor {
+		env[apparmorEnv] = "/run/vm/" + extraFolder
+	}
 	for name, value := range o.env {
 		env[name] = value
 	}

@@ -87,8 +87,8 @@ func moduleRoot(ctx context.Context) (string, error) {
 
 // writePayload writes the disk that is unpacked to /run/vm: the scripts, the test binaries, and the
 // repository itself, since tests read files of it. The disk is a tar archive without a file system
-// around it. Everything in it belongs to root.
-func writePayload(to, root string, tests []test, env, args string) error {
+// around it. Everything in it belongs to root. A folder extra, if there is one, goes along.
+func writePayload(to, root, extra string, tests []test, env, args string) error {
 	f, err := os.Create(to)
 	if err != nil {
 		return err
@@ -112,6 +112,9 @@ func writePayload(to, root string, tests []test, env, args string) error {
 		return err
 	}
 	if err := addRepository(w, root); err != nil {
+		return err
+	}
+	if err := addExtra(w, extra); err != nil {
 		return err
 	}
 	if err := w.Close(); err != nil {
@@ -174,5 +177,35 @@ func addRepository(w *tar.Writer, root string) error {
 			return err
 		}
 		return addFile(w, "src/"+rel, name, int64(info.Mode().Perm()|0o444))
+	})
+}
+
+// extraFolder is where the machine has what goes along, below /run/vm.
+const extraFolder = "extra"
+
+// addExtra adds the directories and regular files of a folder; "" is none.
+func addExtra(w *tar.Writer, folder string) error {
+	if folder == "" {
+		return nil
+	}
+	return filepath.WalkDir(folder, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(folder, name)
+		if err != nil {
+			return err
+		}
+		to := path.Join(extraFolder, filepath.ToSlash(rel))
+		info, err := d.Info()
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			return w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: to + "/", Mode: 0o755})
+		case !info.Mode().IsRegular():
+			return nil
+		}
+		return addFile(w, to, name, int64(info.Mode().Perm()|0o444))
 	})
 }
