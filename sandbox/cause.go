@@ -24,6 +24,9 @@ const oldestMajor, oldestMinor = 5, 15
 // culprit returns the feature that a refusal is about. clone3(2) refuses all kinds of namespaces with one errno,
 // and the sysctls tell which kind it was.
 func culprit(u *UnsupportedError, r *probe.Restrictions) Feature {
+	if u.Feature == MountNamespace && errors.Is(u, syscall.EACCES) && r.AppArmorUserns > 0 && r.AppArmor == "" {
+		return UserNamespace // which Ubuntu lets everybody make, and nobody use
+	}
 	if u.Feature != UserNamespace || !usedUp(u) {
 		return u.Feature
 	}
@@ -70,7 +73,7 @@ func unsupportedRemedy(u *UnsupportedError, r *probe.Restrictions) string {
 		return usedUpRemedy(r)
 	case errors.Is(u, syscall.ENOSYS):
 		return orElse(filterRemedy(r), u.Remedy)
-	case u.Feature == UserNamespace && refused:
+	case (u.Feature == UserNamespace || u.Feature == MountNamespace || u.Feature == UTSNamespace) && refused:
 		return refusedRemedy(u, r)
 	case u.Feature == NewProc:
 		return procRemedy(u, r)

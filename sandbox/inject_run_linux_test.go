@@ -161,10 +161,15 @@ func (k *trial) refusal() Feature {
 		return UserNamespace
 	case errno == unix.ENOSYS:
 		return MountNamespace
-	case refused && slices.Contains([]string{stepDenySetgroups, stepMapUsers, stepPrivate}, op.Label):
+	case refused && slices.Contains([]string{stepDenySetgroups, stepMapUsers}, op.Label):
 		return UserNamespace
 	case refused && makesProc(op.Label):
 		return NewProc
+	case refused && op.Process == plan.Init && op.Call.Name == "sethostname":
+		return UTSNamespace
+	case errno == unix.EPERM && op.Process == plan.Init && slices.Contains(gatedCalls[:], op.Call.Name),
+		errno == unix.EACCES && op.Process == plan.Init && slices.Contains(gatedCalls[:], op.Call.Name) && op.Call.Name != "open_tree":
+		return MountNamespace
 	}
 	return ""
 }

@@ -17,6 +17,11 @@ func listen(raw []byte) (int, error) {
 	return int(fd), nil
 }
 
+// setRawFilter loads a compiled filter for every thread.
+func setRawFilter(raw []byte) error {
+	return setFilter(unsafe.Slice((*unix.SockFilter)(unsafe.Pointer(&raw[0])), len(raw)/sizeofInstruction))
+}
+
 // setFilter loads a filter for every thread.
 func setFilter(filter []unix.SockFilter) error {
 	return loadFilter(filter, unix.SECCOMP_FILTER_FLAG_TSYNC)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -127,7 +128,7 @@ func (p *Plan) unsupported(op *plan.Op, cause error) error {
 		return &UnsupportedError{Feature: MountNamespace, Needs: "Linux 5.15 or later, for " + op.Call.Name, Err: cause}
 	case errors.Is(cause, syscall.EPERM), errors.Is(cause, syscall.EACCES):
 		switch {
-		case op.Label == stepDenySetgroups, op.Label == stepMapUsers, op.Label == stepPrivate:
+		case op.Label == stepDenySetgroups, op.Label == stepMapUsers:
 			return &UnsupportedError{Feature: UserNamespace, Needs: "a host that lets this user use its namespaces",
 				Remedy: "on Ubuntu: an AppArmor profile with userns for this program, or sysctl kernel.apparmor_restrict_unprivileged_userns=0", Err: cause}
 		case makesProc(op.Label):
@@ -137,10 +138,27 @@ func (p *Plan) unsupported(op *plan.Op, cause error) error {
 			}
 			return &UnsupportedError{Feature: NewProc, Needs: needs, Err: cause,
 				Remedy: "docker: --security-opt systempaths=unconfined; kubernetes: procMount: Unmasked"}
+		case gated(op, cause):
+			feature := MountNamespace
+			if op.Call.Name == "sethostname" {
+				feature = UTSNamespace
+			}
+			return &UnsupportedError{Feature: feature, Needs: "a host that lets this user call " + op.Call.Name + " in namespaces of its own", Err: cause,
+				Remedy: "in a container: " + containerRemedy + "; on Ubuntu: an AppArmor profile with userns for this program"}
 		}
 	}
 	return nil
 }
+
+// gated reports whether a step was refused by a filter or a profile: it is one of the calls that those keep for
+// CAP_SYS_ADMIN, and in a namespace of its own the kernel has no reason. What open_tree may not reach is EACCES.
+func gated(op *plan.Op, cause error) bool {
+	name := op.Call.Name
+	return op.Process == plan.Init && slices.Contains(gatedCalls[:], name) && (name != "open_tree" || !errors.Is(cause, syscall.EACCES))
+}
+
+// containerRemedy is for containers of which nothing is known.
+const containerRemedy = "docker or podman: --security-opt seccomp=unconfined --security-opt apparmor=unconfined; kubernetes: hostUsers: false, seccompProfile and appArmorProfile {type: Unconfined}"
 
 // moreProcesses is the remedy where there is no room for another process (fork(2), EAGAIN).
 const moreProcesses = "raise RLIMIT_NPROC or pids.max"
@@ -151,9 +169,9 @@ func namespaceRemedy(cause error) string {
 	case errors.Is(cause, syscall.ENOSPC), errors.Is(cause, syscall.EUSERS):
 		return "raise sysctl user.max_user_namespaces and its siblings for other namespaces"
 	case errors.Is(cause, syscall.ENOSYS):
-		return "a container's seccomp profile hides clone3: allow it, with CLONE_NEWUSER"
+		return "a container's seccomp profile hides clone3: allow it, with CLONE_NEWUSER; " + containerRemedy
 	case errors.Is(cause, syscall.EPERM), errors.Is(cause, syscall.EACCES):
-		return "sysctl kernel.unprivileged_userns_clone=1 on Debian; a seccomp profile that allows CLONE_NEWUSER in a container; an AppArmor profile with userns on Ubuntu"
+		return "sysctl kernel.unprivileged_userns_clone=1 on Debian; an AppArmor profile with userns on Ubuntu; a seccomp profile that allows CLONE_NEWUSER in a container: " + containerRemedy
 	case errors.Is(cause, syscall.EINVAL):
 		return "a kernel with every kind of namespace configured"
 	}

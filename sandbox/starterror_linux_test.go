@@ -35,7 +35,7 @@ func TestRefusalsOfHostsAreTold(t *testing.T) {
 	p := zeroPlan(t)
 	steps := map[string]Feature{
 		"start PID 1 in namespaces of its own": UserNamespace,
-		stepPrivate:                            UserNamespace,
+		stepPrivate:                            MountNamespace,
 		stepMakeProc:                           NewProc,
 	}
 	if !p.resolved.ids.byCaller {
