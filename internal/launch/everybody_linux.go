@@ -29,6 +29,11 @@ func (p *Process) SignalAll(sig unix.Signal) error {
 		return err
 	}
 	e := everybody{sig: sig, seen: map[int]member{}}
+	if p.group {
+		if e.group = p.PID(); e.group == 0 {
+			return ErrEnded
+		}
+	}
 	defer e.close()
 	defer unix.Close(first.fd)
 	for range maxRounds {
@@ -59,8 +64,9 @@ func (m member) isThere() bool { return send(m.fd, 0) == nil }
 
 // everybody are the processes of a sandbox that have been signaled.
 type everybody struct {
-	sig  unix.Signal
-	seen map[int]member
+	sig   unix.Signal
+	group int // to which they belong; 0 is any
+	seen  map[int]member
 }
 
 func (e *everybody) close() {
@@ -120,12 +126,25 @@ func (e *everybody) meet(pid int, parent member) (m member, isNew bool, err erro
 		unix.Close(fd)
 		return none, false, nil
 	}
+	if !e.isOne(pid) {
+		e.seen[pid] = m // the guard of a program without a PID namespace
+		return m, false, nil
+	}
 	if err := send(fd, e.sig); err != nil && !errors.Is(err, ErrEnded) {
 		unix.Close(fd)
 		return none, false, err
 	}
 	e.seen[pid] = m
 	return m, true, nil
+}
+
+// isOne reports whether a process, which is there, belongs to those that are signaled.
+func (e *everybody) isOne(pid int) bool {
+	if e.group == 0 {
+		return true
+	}
+	group, err := unix.Getpgid(pid)
+	return err == nil && group == e.group
 }
 
 // childrenOf returns the children of a process, of all its threads.

@@ -24,6 +24,8 @@ type Process struct {
 	ready    bool       // to be told
 	inbox    *os.File   // by which it is; nil is none
 	keeps    bool       // the program has no command
+	group    bool       // the program has no PID namespace: see group_linux.go
+	far      *os.File   // with group: the program's end of the lifeline
 	joins    bool       // the program is a joiner's: where PID 1 is spoken of below, that is meant
 
 	mu      sync.Mutex // guards what follows against use after Close
@@ -104,6 +106,7 @@ func (p *Process) reported(brief bool) Exit {
 // bury waits for PID 1, and completes what it has reported.
 func (p *Process) bury(exit Exit) (Exit, error) {
 	status, usage, err := p.reap()
+	p.cut()
 	if p.joins && !exit.Reported {
 		p.reapCommand()
 	}
@@ -121,6 +124,7 @@ func (p *Process) bury(exit Exit) (Exit, error) {
 
 // Kill ends every process of the sandbox at once; of a joiner's program the command and the joiner.
 func (p *Process) Kill() error {
+	p.cut()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.joins && p.findCommand() == nil {
@@ -228,6 +232,9 @@ func (p *Process) end() {
 		p.endJoin()
 		return
 	}
+	if p.group && p.AwaitEnd(groupPatience) {
+		return
+	}
 	_ = p.Kill() // it may have ended by itself
 }
 
@@ -302,6 +309,9 @@ func (p *Process) Close() {
 	}
 	if p.inbox != nil {
 		p.inbox.Close()
+	}
+	if p.far != nil {
+		p.far.Close()
 	}
 	if p.listener != nil {
 		p.listener.file.Close()

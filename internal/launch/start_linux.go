@@ -38,6 +38,9 @@ type Config struct {
 	Joins []*os.File
 	// Keeps says that the program has no command.
 	Keeps bool
+	// Group says that the program has no PID namespace: what is spoken of as PID 1 is its reaper, and its
+	// processes are killed when the lifeline is cut. The pidfd of the command comes as with Joins.
+	Group bool
 	// Extra is how many descriptors come with the start. With Joins the pidfd of the command comes after
 	// them, and Listens says that the listener of the command's filter comes last.
 	Extra   int
@@ -50,7 +53,7 @@ type Config struct {
 //
 // If ctx ends before that, or anything fails, nothing is left of the program, and the Process is nil.
 func Start(ctx context.Context, cfg Config) (*Process, error) {
-	s := &start{cfg: cfg, p: &Process{init: -1, command: -1, keeps: cfg.Keeps, joins: len(cfg.Joins) > 0}}
+	s := &start{cfg: cfg, p: &Process{init: -1, command: -1, keeps: cfg.Keeps, joins: len(cfg.Joins) > 0, group: cfg.Group}}
 	defer s.closeTheirs()
 	if err := s.open(); err != nil {
 		s.p.Close()
@@ -203,6 +206,11 @@ func (s *start) open() error {
 	}
 	s.p.lifeline = w
 	s.theirs = append(s.theirs, r)
+	if s.cfg.Group {
+		if s.p.far, err = duplicate(r); err != nil {
+			return err
+		}
+	}
 	if s.cfg.MapIDs != nil || s.cfg.Enter != nil {
 		r, w, err = os.Pipe()
 		if err != nil {
@@ -339,7 +347,8 @@ func (s *start) note(record plan.Record, fds []int) error {
 // take takes over the descriptors that came with the start.
 func (s *start) take(fds []int) error {
 	want := s.cfg.Extra
-	if s.p.joins {
+	watched := s.p.joins || s.p.group
+	if watched {
 		want++
 	}
 	if s.cfg.Listens {
@@ -356,7 +365,7 @@ func (s *start) take(fds []int) error {
 		}
 		s.p.extra = append(s.p.extra, os.NewFile(uintptr(fd), "from the sandbox"))
 	}
-	if s.p.joins {
+	if watched {
 		s.p.watch(fds[s.cfg.Extra])
 	}
 	if !s.cfg.Listens {

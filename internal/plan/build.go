@@ -203,6 +203,33 @@ func (b *Builder) ForkWatched(label string, f kernel.CloneFlags, record *kernel.
 	return pidfd
 }
 
+// Clone is Fork of a program without namespaces. The record takes the new process's ID; nil is none.
+func (b *Builder) Clone(label string, f kernel.CloneFlags, arch kernel.Arch, record *kernel.Memory, process Process, child func(*Builder)) {
+	if record != nil {
+		f |= unix.CLONE_PARENT_SETTID
+	}
+	b.fork(label, kernel.Clone(f, arch, record, RecordPID, nil, 0), f, process, child)
+}
+
+// CloneWatched is Clone of a process that shares the memory, and finds its own ID in owner. It returns the
+// number of the pidfd that b gets.
+func (b *Builder) CloneWatched(label string, arch kernel.Arch, owner *kernel.Memory, process Process, child func(*Builder)) int {
+	const f = unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PIDFD | unix.CLONE_CHILD_SETTID
+	pidfd := b.fds.lowest()
+	b.fork(label, kernel.Clone(f, arch, kernel.Zeroed(4), 0, owner, kernel.OwnerID), f, process, child)
+	return pidfd
+}
+
+// Pipe opens a pipe, and returns its ends.
+func (b *Builder) Pipe(label string) (r, w int) {
+	b.Call(label, kernel.Pipe(kernel.Zeroed(8)))
+	r = b.fds.lowest()
+	b.fds[r] = true
+	w = b.fds.lowest()
+	b.fds[w] = true
+	return r, w
+}
+
 // Thread is Fork of a thread with this ID, which shares everything.
 func (b *Builder) Thread(label string, tid uint32, process Process, child func(*Builder)) {
 	const f = unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD

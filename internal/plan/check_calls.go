@@ -93,7 +93,17 @@ func callOf(name string) (call, bool) {
 	case "close_range", "setresuid", "setresgid":
 		return call{args: "nnn"}, true
 	case "fcntl":
-		return call{args: "fnn"}, true
+		return call{args: "fna"}, true
+	case "landlock_create_ruleset":
+		return call{args: "mnn", returns: opens}, true
+	case "landlock_add_rule":
+		return call{args: "fnmn"}, true
+	case "landlock_restrict_self":
+		return call{args: "fn"}, true
+	case "pipe2":
+		return call{args: "mn"}, true
+	case "clone":
+		return call{args: "n0ppp", returns: unknowable}, true
 	case "ioctl":
 		return call{args: "fna", returns: known, tolerates: mayBeGivenUp}, true
 	case "fchown":
@@ -312,7 +322,7 @@ func (c *checker) result(call call) *Fault {
 		return c.fault(RuleResult, "%s is repeated at EAGAIN", op.Call.Name)
 	}
 	// The ID of a command that joins is the kernel's to choose.
-	if joins := len(c.p.Joins) > 0 && op.Call.Name == "setsid"; op.Any && call.returns != unknowable && !joins {
+	if joins := (len(c.p.Joins) > 0 || c.p.Bare) && op.Call.Name == "setsid"; op.Any && call.returns != unknowable && !joins {
 		return c.fault(RuleResult, "any result of %s is accepted", op.Call.Name)
 	}
 	if op.Keep != nil {

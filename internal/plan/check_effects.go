@@ -30,6 +30,10 @@ const (
 	namespace
 	pidfd    // of a command that joins
 	received // by PID 2, with what it is to execute
+	ruleset  // of Landlock
+	found    // a file of the host, to say of it what may be done
+	rein     // a pipe whose other end the guard holds
+	hold     // that end
 )
 
 // descriptor is an open file descriptor.
@@ -188,6 +192,9 @@ func (c *checker) closeRange() *Fault {
 func (c *checker) fcntl() *Fault {
 	fd, command, value := c.value(0), c.value(1), c.value(2)
 	lifeline := fd == int64(c.p.Lifeline) && c.process == Init
+	if c.op.Call.Args[2].Mem != nil {
+		return c.fault(RuleCall, "fcntl(%d, %d) with a pointer", fd, command)
+	}
 	switch {
 	case command == unix.F_SETFD && value == unix.FD_CLOEXEC:
 		c.at(0).closeOnExec = true

@@ -159,16 +159,8 @@ func (c *checker) execve() *Fault {
 	if c.process != Command {
 		return c.fault(RuleCall, "the %s executes a program", c.process)
 	}
-	c.ended = len(c.op.Tolerate) == 0
-	last := c.i == len(c.p.Ops)-1 || c.p.Ops[c.i+1] == nil || c.p.Ops[c.i+1].Call.Name != "execve"
-	switch {
-	case c.ended && !last:
-		return c.fault(RuleTolerance, "the next one would not be tried")
-	case !c.ended && last && (c.i == len(c.p.Ops)-1 || len(c.children) > 0 && c.children[0].at == c.i+1):
-		return c.fault(RuleExec, "it tolerates %v", c.op.Tolerate)
-	}
-	if c.op.Call.Args[0].Mem.Low && !c.has(didLayout|didStack) {
-		return c.fault(RuleLow, "they are the caller's")
+	if f := c.lastExec(); f != nil {
+		return f
 	}
 	if c.has(didExec) {
 		return nil // nothing has changed since the first
@@ -197,6 +189,30 @@ func (c *checker) execve() *Fault {
 	if c.p.Terminal != c.has(didControl) {
 		return c.fault(RuleTerminal, "it does not control the session")
 	}
+	if f := c.keepsPayload(); f != nil {
+		return f
+	}
+	return c.shared()
+}
+
+// lastExec holds to their order the programs that are tried.
+func (c *checker) lastExec() *Fault {
+	c.ended = len(c.op.Tolerate) == 0
+	last := c.i == len(c.p.Ops)-1 || c.p.Ops[c.i+1] == nil || c.p.Ops[c.i+1].Call.Name != "execve"
+	switch {
+	case c.ended && !last:
+		return c.fault(RuleTolerance, "the next one would not be tried")
+	case !c.ended && last && (c.i == len(c.p.Ops)-1 || len(c.children) > 0 && c.children[0].at == c.i+1):
+		return c.fault(RuleExec, "it tolerates %v", c.op.Tolerate)
+	}
+	if c.op.Call.Args[0].Mem.Low && !c.has(didLayout|didStack) {
+		return c.fault(RuleLow, "they are the caller's")
+	}
+	return nil
+}
+
+// keepsPayload holds the command to its own descriptors, and no other.
+func (c *checker) keepsPayload() *Fault {
 	payload := c.p.Payload
 	for fd := range c.fds {
 		if len(payload) > 0 && payload[0] == fd {
@@ -212,7 +228,7 @@ func (c *checker) execve() *Fault {
 			return c.fault(RulePayload, "descriptor %d is open", fd)
 		}
 	}
-	return c.shared()
+	return nil
 }
 
 // shared holds the command to what PID 1 expects to find in the descriptors that they share.

@@ -352,12 +352,12 @@ func TestGroupsThatCannotBeLeftAreKept(t *testing.T) {
 
 // A rule that nothing breaks is one that nothing shows to be held.
 func TestEveryRuleIsBroken(t *testing.T) {
-	src, err := os.ReadFile("check.go")
+	src, err := os.ReadFile("check_rules.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	broken := map[Rule]bool{}
-	for _, b := range slices.Concat(breaks, witnessBreaks, terminalBreaks, keeperBreaks, joinerBreaks, inboxBreaks) {
+	for _, b := range slices.Concat(breaks, witnessBreaks, terminalBreaks, keeperBreaks, joinerBreaks, inboxBreaks, bareBreaks) {
 		broken[b.rule] = true
 	}
 	rules := regexp.MustCompile(`(?m)^\t(Rule\w+) +Rule = "(.*)"$`).FindAllSubmatch(src, -1)

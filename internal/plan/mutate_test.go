@@ -17,7 +17,7 @@ import (
 var harmlessLoss = []string{
 	"umask", "command umask", "hostname", "lo up", "link", "make ", "attach ", "write file", "create mqueue",
 	"create proc", "create tmpfs", "create devpts", "look 1", "look 2", "exec 1", "go to dir", "close what is done with",
-	"restrict mask", "own peer", "late setresuid", "sum", "command setgroups", "command setresgid", "command setresuid",
+	"restrict mask", "own peer", "late setresuid", "sum", "allow usr", "command setgroups", "command setresgid", "command setresuid",
 }
 
 func isHarmlessLoss(label string) bool {
@@ -31,7 +31,7 @@ func isHarmlessLoss(label string) bool {
 
 // Removing any one op that confines, and any op that opens what is used later, is found.
 func TestEveryMissingOpIsFound(t *testing.T) {
-	for _, make := range []func() *Program{sample, sampleByCaller, sampleOtherUser, sampleCapable, sampleTerminal, sampleKeeper, sampleJoiner, sampleWaiting} {
+	for _, make := range []func() *Program{sample, sampleByCaller, sampleOtherUser, sampleCapable, sampleTerminal, sampleKeeper, sampleJoiner, sampleWaiting, sampleBare} {
 		for i, op := range make().Ops {
 			p := make()
 			replace(p, i, 1)
@@ -98,7 +98,7 @@ func FuzzCheck(f *testing.F) {
 	f.Add([]byte{2, 50, 0, 0, 3, 20, 0, 1, 4, 44, 1, 9})
 	f.Add([]byte{5, 90, 0, 0, 6, 91, 2, 200, 7, 92, 3, 1})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, make := range []func() *Program{sample, sampleByCaller, sampleOtherUser, sampleCapable, sampleTerminal, sampleKeeper, sampleJoiner, sampleWaiting} {
+		for _, make := range []func() *Program{sample, sampleByCaller, sampleOtherUser, sampleCapable, sampleTerminal, sampleKeeper, sampleJoiner, sampleWaiting, sampleBare} {
 			p := make()
 			for rest := data; len(rest) >= 4 && len(p.Ops) > 0; rest = rest[4:] {
 				mutate(p, rest[0], int(rest[1])%len(p.Ops), int(rest[2]), int(int8(rest[3])))

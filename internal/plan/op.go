@@ -32,6 +32,10 @@ const (
 	// Joiner is the image of another program: it enters the namespaces of a sandbox, in which it starts one
 	// more command, for which it then waits outside.
 	Joiner Process = "joiner"
+	// Reaper and Guard are the processes of a program without namespaces: what the command leaves behind comes
+	// to the reaper; the guard waits for the command, and with the guard the command's process group ends.
+	Reaper Process = "reaper"
+	Guard  Process = "guard"
 )
 
 // Op is one step of a Program: a system call and what its result must be.
@@ -85,6 +89,11 @@ type Program struct {
 	// Terminals is the descriptor by which a joiner gets at the sandbox's own devpts, for a command with a
 	// terminal.
 	Terminals int
+	// Bare says that the program has no namespaces: Landlock holds the command's files, and a process group its
+	// processes. TakesIDs says that it leaves the IDs of the caller, who is root.
+	Bare, TakesIDs bool
+	// Filters counts the filters of the command of such a program: one that stands for namespaces, and the Spec's.
+	Filters int
 	// Joins are the namespaces of the sandbox that the joiner enters; none is a program of a stub's.
 	Joins []Namespace
 }

@@ -30,6 +30,11 @@ type Facts struct {
 	// ProcCovered are mounts below the host's /proc. Where there is one, as in most containers, the
 	// kernel refuses a new /proc (mount_too_revealing in fs/namespace.c).
 	ProcCovered []string
+
+	// Landlock is the version of the kernel's Landlock (landlock(7), "ABI versions"); 0 is none, for the
+	// reason in LandlockErrno.
+	Landlock      int
+	LandlockErrno unix.Errno
 }
 
 // maxCap is the highest capability that a set has room for (capabilities(7)).
@@ -105,6 +110,7 @@ func Read(root string) (*Facts, error) {
 	for _, name := range procReadOnly {
 		f.ProcReadOnly = appendEntry(f.ProcReadOnly, root, "/proc/"+name, false)
 	}
+	f.Landlock, f.LandlockErrno = landlock()
 	f.ProcCovered, err = covered(filepath.Join(root, "/proc/self/mountinfo"))
 	return f, err
 }
