@@ -31,6 +31,7 @@ type Cmd struct {
 	cell    *cell           // nil: it has no cgroup of its own
 	keeps   bool            // it is no command, but what keeps a Sandbox
 	in      *Sandbox        // where it runs; nil is a sandbox of its own
+	on      *Host           // for which the plan is; nil is this machine
 	pool    *Pool           // where its sandbox comes from; nil is none
 	settle  func()          // what comes before the end of its cgroup; nil is nothing
 	release func()          // what comes after the end; nil is nothing
@@ -146,7 +147,7 @@ func (c *Cmd) launch(files []*os.File) error {
 	if err != nil {
 		return err
 	}
-	if c.plan, err = compileAt(&c.spec, nil, where, c.mode()); err != nil {
+	if c.plan, err = compileAt(&c.spec, c.on, where, c.mode()); err != nil {
 		return err
 	}
 	if c.cell, err = c.plan.newCell(c.ctx); err != nil {

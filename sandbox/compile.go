@@ -12,6 +12,9 @@ import (
 // compile writes the program of a sandbox: its processes, and the stages of each in order. Each stage
 // is a function of r that appends ops; c carries what one stage opens and a later one uses.
 func compile(r *resolved) *plan.Program {
+	if r.bare != nil {
+		return compileBare(r)
+	}
 	c := newCompilation(r.own())
 	stub := plan.NewBuilder(c.inherited)
 
@@ -97,6 +100,7 @@ type compilation struct {
 	master   int            // descriptor of the caller's end of the terminal, if there is one
 	listener int            // descriptor of the command's filter, if it has one
 	held     []int          // descriptors for the caller: namespaces and the root
+	ruleset  int            // descriptor of the Landlock ruleset, if there is one
 	entries  []int          // descriptors of the namespaces that a joiner enters
 	watched  int            // descriptor of the joiner's pidfd of the command
 	inbox    int            // descriptor on which PID 2 is told what to execute, if it waits for that
@@ -152,7 +156,7 @@ func newCompilation(r *resolved) *compilation {
 		c.started = plan.NewRecord(plan.Started, inboxPaths)
 	}
 	c.ended = plan.NewRecord(plan.Ended, 0)
-	if r.joins {
+	if r.joins || r.bare != nil {
 		c.ended = plan.NewRecord(plan.Waited, 0)
 	}
 	return c
@@ -179,6 +183,12 @@ func (c *compilation) program(stub *plan.Builder) *plan.Program {
 		Inherited: c.inherited, Payload: kept,
 		Report: c.report, Lifeline: c.lifeline, Capabilities: c.capabilities, Terminal: c.terminal != nil, KeepsGroups: c.ids.keepsGroups,
 		Keeps: c.lives,
+	}
+	if c.bare != nil {
+		p.Bare, p.TakesIDs, p.Filters = true, c.bare.takesIDs, 1
+		if c.bare.ownFilter {
+			p.Filters++
+		}
 	}
 	if c.waits {
 		p.Inbox, p.InboxFD = c.told, c.inbox

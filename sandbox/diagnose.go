@@ -38,6 +38,7 @@ func zeroSpec() *Spec { return &Spec{Args: []string{"true"}} }
 // run fills states. Every answer is that of a sandbox that was set up, or was not.
 func (d *diagnosis) run() {
 	d.tryZero()
+	d.tryBare()
 	for _, t := range featureTries {
 		if d.ctx.Err() != nil {
 			return
@@ -87,7 +88,7 @@ func (d *diagnosis) tryZero() {
 		}
 		d.base = spec
 		d.works(enforced)
-		for _, left := range []Feature{NetworkNamespace, NewProc, IPCNamespace, UTSNamespace, CgroupNamespace} {
+		for _, left := range bareFeatures {
 			if d.states[left].State == Inconclusive {
 				d.missing(left, d.failure)
 			}
@@ -98,10 +99,14 @@ func (d *diagnosis) tryZero() {
 
 // try runs spec and returns what held it. That there is no such command is known when all else was set up:
 // nothing else is looked for.
-func (d *diagnosis) try(spec *Spec) ([]Enforcement, error) {
+func (d *diagnosis) try(spec *Spec) ([]Enforcement, error) { return d.tryOn(spec, nil) }
+
+// tryOn is try with a plan for another host.
+func (d *diagnosis) tryOn(spec *Spec, host *Host) ([]Enforcement, error) {
 	ctx, cancel := context.WithTimeout(d.ctx, patienceTry)
 	defer cancel()
 	c := Command(ctx, *spec)
+	c.on = host
 	err := c.Start()
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrNoInterpreter) {
 		return c.plan.resolved.enforced, nil
@@ -117,6 +122,24 @@ func (d *diagnosis) try(spec *Spec) ([]Enforcement, error) {
 		return nil, err
 	}
 	return r.Enforced, nil
+}
+
+// tryBare runs a Spec without user namespaces, whether the host has any or not.
+func (d *diagnosis) tryBare() {
+	if d.ctx.Err() != nil {
+		return
+	}
+	host, err := readHost()
+	var enforced []Enforcement
+	if err == nil {
+		host.refusal = &UnsupportedError{Feature: UserNamespace, Needs: "a host that has some"}
+		spec := zeroSpec()
+		spec.AllowMissing = bareFeatures
+		enforced, err = d.tryOn(spec, host)
+	}
+	for _, f := range []Feature{Landlock, ProcessGroup} {
+		d.conclude(f, enforced, err)
+	}
 }
 
 // works notes what a sandbox that ran was held by. Against that, no refusal counts.

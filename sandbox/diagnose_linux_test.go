@@ -84,20 +84,29 @@ func stateOf(s FeatureState) probedState {
 // exec "$0".
 func probed(t *testing.T, kind string, shell ...string) map[Feature]probedState {
 	t.Helper()
-	cmd := caller(t, kind)
-	if len(shell) > 0 {
+	return probedAs(t, kind, func(cmd *exec.Cmd) {
+		if len(shell) == 0 {
+			return
+		}
 		path, err := exec.LookPath(shell[0])
 		if err != nil {
 			t.Fatal(err)
 		}
 		cmd.Args = append(shell, cmd.Path)
 		cmd.Path = path
-	}
+	})
+}
+
+// probedAs is probed of a program that is changed before it starts.
+func probedAs(t *testing.T, kind string, change func(*exec.Cmd)) map[Feature]probedState {
+	t.Helper()
+	cmd := caller(t, kind)
+	change(cmd)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%q: %v\n%s", shell, err, &stderr)
+		t.Fatalf("%v: %v\n%s", cmd, err, &stderr)
 	}
 	var all map[Feature]probedState
 	if err := json.Unmarshal(out, &all); err != nil {
@@ -174,6 +183,31 @@ func TestProbeTellsOfForbiddenUserNamespaces(t *testing.T) {
 		if s := all[f]; s.State != Inconclusive || !s.Caused {
 			t.Errorf("%s, which cannot be tried: %+v", f, s)
 		}
+	}
+}
+
+// Where the kernel gives no user namespaces, and Landlock instead, that is what a Spec can have.
+func TestProbeTellsOfWhatThereIsWithoutUserNamespaces(t *testing.T) {
+	sandboxtest.Need(t, sandboxtest.UserNamespaces())
+	bareHost(t, 0)
+	all := probedAs(t, "probe", withoutUserNamespaces)
+	for _, f := range bareFeatures {
+		if s := all[f]; s.State != Missing || !s.Unsupported {
+			t.Errorf("%s: %+v", f, s)
+		}
+	}
+	for _, f := range []Feature{Landlock, ProcessGroup, SeccompBPF, NoNewPrivs, Capabilities, Rlimits, WallTimeLimit, OutputLimit} {
+		if s := all[f]; s.State != Works {
+			t.Errorf("%s: %+v", f, s)
+		}
+	}
+	for _, f := range []Feature{TerminalPTY, SeccompNotify} {
+		if s := all[f]; s.State != Missing || !strings.Contains(s.Remedy, "user.max_user_namespaces") {
+			t.Errorf("%s: %+v", f, s)
+		}
+	}
+	if all[""].Cause == "" {
+		t.Error("the zero Spec works")
 	}
 }
 

@@ -27,6 +27,11 @@ const (
 	TerminalPTY   Feature = "terminal"
 	MemfdExec     Feature = "execution of the set-up image"
 
+	// Landlock holds the files, and ProcessGroup the processes, of a sandbox without user namespaces, which is
+	// made only where AllowMissing lists UserNamespace.
+	Landlock     Feature = "landlock"
+	ProcessGroup Feature = "process group"
+
 	WallTimeLimit Feature = "wall time limit"
 	CPUTimeLimit  Feature = "cpu time limit"
 	OutputLimit   Feature = "output limit"
@@ -44,7 +49,7 @@ const (
 // features are all of them, in the order of Host.Features.
 var features = [...]Feature{
 	UserNamespace, MountNamespace, PIDNamespace, NetworkNamespace, IPCNamespace, UTSNamespace, CgroupNamespace,
-	IDMap, IDRanges, NewProc, NoNewPrivs, Capabilities, SeccompBPF, SeccompNotify, LayeredRoot, OverlayMount, TerminalPTY, MemfdExec,
+	IDMap, IDRanges, NewProc, NoNewPrivs, Capabilities, SeccompBPF, SeccompNotify, LayeredRoot, OverlayMount, TerminalPTY, MemfdExec, Landlock, ProcessGroup,
 	WallTimeLimit, CPUTimeLimit, OutputLimit, Rlimits,
 	Cgroup, MemoryLimit, PidsLimit, CPULimit, CPUWeight, CPUSet, IOLimits, HugetlbLimit,
 }

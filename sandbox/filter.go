@@ -152,7 +152,10 @@ var (
 	// PID 1 of a sandbox that waits for its command sums up what was used.
 	waitingInitFilters = perArch(func(arch string) (filter, error) { return ownFilter(initPolicy("getrusage"), arch) })
 	keeperFilters      = perArch(func(arch string) (filter, error) { return ownFilter(keeperPolicy, arch) })
-	joinerFilters      = perArch(func(arch string) (filter, error) { return ownFilter(onlyPolicy(joinerCalls...), arch) })
+	reaperFilters      = perArch(func(arch string) (filter, error) {
+		return ownFilter(onlyPolicy("wait4", "write", "restart_syscall", "exit_group"), arch)
+	})
+	joinerFilters = perArch(func(arch string) (filter, error) { return ownFilter(onlyPolicy(joinerCalls...), arch) })
 	// A joiner closes the master of the terminal when the caller has it.
 	terminalJoinerFilters = perArch(func(arch string) (filter, error) {
 		return ownFilter(onlyPolicy(append([]string{"close"}, joinerCalls...)...), arch)

@@ -158,6 +158,7 @@ func eachGolden(t *testing.T, do func(t *testing.T, file string, p *Plan)) {
 				})
 			}
 			eachLiving(t, arch, h.name, h.uid, do)
+			eachBare(t, arch, h.name, h.uid, do)
 		}
 	}
 }
@@ -235,7 +236,7 @@ func TestNoStepThatConfinesCanBeLost(t *testing.T) {
 		"change directory", "look for ", "execute ", "close what is done", "become ", "join groups", "make a ", "write /etc/", "put the files on top",
 		// A plan cannot tell what of /proc is to be masked, nor which mount the Spec wants read-only: the
 		// golden plans, and the facts, hold these.
-		"open a terminal: give it", "mask ", "cover ", "put what came on", "change to the directory", "execute candidate", "sum up", "make /dev read-only", "set RLIMIT", "set max_inotify", "create files with", "open",
+		"open a terminal: give it", "mask ", "cover ", "put what came on", "change to the directory", "execute candidate", "sum up", "make /dev read-only", "set RLIMIT", "set max_inotify", "create files with", "open", "allow the use of ",
 	}
 	eachGolden(t, func(t *testing.T, _ string, p *Plan) {
 		for i, op := range p.program.Ops {

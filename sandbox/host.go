@@ -31,6 +31,8 @@ type Host struct {
 	listened bool
 	// noProc says that the kernel has refused a new /proc a moment ago, for what facts.ProcCovered does not show.
 	noProc bool
+	// refusal is why there are no user namespaces; nil is that nobody knows of a reason.
+	refusal *UnsupportedError
 	// features and failure are what the tries of Probe have found.
 	features []FeatureState
 	failure  error
@@ -124,6 +126,19 @@ func (c *hostCache) noteNoProc() {
 		host.noProc = true
 		c.host = &host
 	}
+}
+
+// noteRefusal remembers for a moment that there are no user namespaces: they may be had again, with another sysctl
+// or when somebody gives some back.
+func (c *hostCache) noteRefusal(why *UnsupportedError) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.host == nil {
+		return // then nothing was started
+	}
+	host := *c.host
+	host.refusal = why
+	c.host, c.read = &host, time.Now()
 }
 
 // has reports whether the kernel has this kind of namespace, by its name in /proc/PID/ns.

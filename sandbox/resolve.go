@@ -53,6 +53,8 @@ type resolved struct {
 	joins bool // it is a command for such a sandbox
 	waits bool // it is set up ahead, and told later what to execute
 
+	bare *bareness // what stands for namespaces; nil is that there are some
+
 	enforced []Enforcement
 	missing  []Feature
 }
@@ -91,6 +93,12 @@ func resolve(spec *Spec, host *Host, where placement, mode resolveMode) (*resolv
 	r := &resolved{facts: host.facts, hostname: spec.Hostname, lives: mode == resolveLiving, waits: mode == resolveWaiting, collects: len(spec.Collect) > 0}
 	if r.hostname == "" {
 		r.hostname = defaultHostname
+	}
+	if wantsBare(spec, host) {
+		if err := r.resolveBare(spec, host, where, mode); err != nil {
+			return nil, err
+		}
+		return r, nil
 	}
 	r.without = without(spec, host)
 	var faults []error

@@ -25,7 +25,7 @@ func (r *resolved) resolveCommand(spec *Spec, _ *Host) error {
 	r.env = dedupEnv(spec.Env)
 	if spec.Env == nil {
 		home := baseHome
-		if spec.Root.Path != "" {
+		if spec.Root.Path != "" || r.bare != nil {
 			home = "/"
 		}
 		r.env = []string{"PATH=" + defaultPath, "HOME=" + home, "LANG=C.UTF-8"}

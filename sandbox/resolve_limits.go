@@ -23,7 +23,7 @@ type cgroupLimit struct {
 // overhead is how many tasks of the sandbox are not the command's: PID 1, and its witness of refused calls if
 // there is one. While it starts there is the stub too.
 func (r *resolved) overhead() int64 {
-	if r.filter.heard == byWitness && !r.lives {
+	if r.filter.heard == byWitness && !r.lives || r.bare != nil { // then there is a guard
 		return 2
 	}
 	return 1
@@ -96,6 +96,9 @@ func (r *resolved) replace(limit cgroupLimit, l *Limits, p placement) {
 		return
 	}
 	rlimit := limit.instead(l, r.overhead())
+	if r.bare != nil && rlimit.Type == "RLIMIT_NPROC" {
+		return // it would count all processes that the user has on the host
+	}
 	if slices.ContainsFunc(r.rlimits, func(own Rlimit) bool { return own.Type == rlimit.Type }) {
 		return
 	}

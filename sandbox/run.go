@@ -82,7 +82,7 @@ func (p *Plan) launch(ctx context.Context, files []*os.File, in *cell, joins []*
 
 // launchImage is launch of an image that was built before.
 func (p *Plan) launchImage(ctx context.Context, img []byte, files []*os.File, in *cell, joins []*os.File) (*launch.Process, error) {
-	cfg := launch.Config{Image: img, Waits: p.resolved.waits, Keeps: p.resolved.lives, Files: files, Listens: p.resolved.filter.heard == byCaller, Scratch: os.TempDir()}
+	cfg := launch.Config{Image: img, Group: p.resolved.bare != nil, Waits: p.resolved.waits, Keeps: p.resolved.lives, Files: files, Listens: p.resolved.filter.heard == byCaller, Scratch: os.TempDir()}
 	cfg.Extra, cfg.Joins = p.resolved.extras(), joins
 	born := in != nil && !p.resolved.placement.moved()
 	if in != nil && !born {
@@ -122,6 +122,10 @@ func (p *Plan) again(err error, allowed []Feature) bool {
 	if errors.As(err, &u) && u.Feature == SeccompNotify && !p.resolved.filter.supervised() {
 		// What is lost is the name of a call that ends the command, and no protection.
 		thisHost.noteListened()
+		return true
+	}
+	if u != nil && u.Feature == UserNamespace && p.resolved.bare == nil && slices.Contains(allowed, UserNamespace) {
+		thisHost.noteRefusal(u)
 		return true
 	}
 	if errors.Is(err, cgroup.ErrRemoved) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -101,13 +102,19 @@ func strays(marker string) []string {
 func TestKilledCallerLeavesNothing(t *testing.T) { killCallers(t, "loop") }
 
 // killCallers kills programs that start sandboxes, each at another moment, and looks for what is left.
-func killCallers(t *testing.T, name string) {
+func killCallers(t *testing.T, name string) { killCallersAs(t, name, nil) }
+
+// killCallersAs is killCallers of programs that are changed before they start.
+func killCallersAs(t *testing.T, name string, change func(*exec.Cmd)) {
 	sandboxtest.Need(t, sandboxtest.UserNamespaces())
 	before := holds()
 	for i := range times("RINGFENCE_KILLS", 25) {
 		marker := fmt.Sprintf("marker-%d-%d", os.Getpid(), i)
 		cmd := caller(t, name)
 		cmd.Env = append(cmd.Env, markerEnv+"="+marker)
+		if change != nil {
+			change(cmd)
+		}
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)

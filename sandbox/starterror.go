@@ -119,6 +119,8 @@ func (p *Plan) unsupported(op *plan.Op, cause error) error {
 	case op.Label == stepLoadFilter && errors.Is(cause, syscall.EBUSY):
 		// seccomp(2): of the filters of a process only one may have a listener.
 		return &UnsupportedError{Feature: SeccompNotify, Needs: "a caller that is under no filter with a listener: the kernel allows a process one", Err: cause}
+	case p.resolved.bare != nil:
+		return nil
 	case op.Kind == plan.Fork && op.Process == plan.Stub:
 		if u := p.resolved.forbidden(cause); u != nil {
 			return u

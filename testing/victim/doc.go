@@ -11,7 +11,7 @@
 // Read victim_linux.go for the frame, then one of the acts_*.go.
 package victim
 
-// Path is where the test binary must be, and what Args[0] must be, to be the victim.
+// Path is where the test binary must be, and what Args[0] must be or end with, to be the victim.
 const Path = "/victim"
 
 // Outcome is what came of an act.

@@ -20,7 +20,7 @@ type act func(arg string) (string, error)
 var acts = map[string]act{}
 
 func init() {
-	for _, group := range []map[string]act{fileActs, processActs, kernelActs, channelActs, stalkActs, swapActs, callActs, bombActs, observeActs, socketActs} {
+	for _, group := range []map[string]act{fileActs, processActs, kernelActs, channelActs, stalkActs, swapActs, callActs, bombActs, observeActs, socketActs, bareActs} {
 		for name, do := range group {
 			if acts[name] != nil {
 				panic("two acts are called " + name) // a test would run the other one
@@ -32,7 +32,7 @@ func init() {
 
 // Main tries the acts in the arguments and exits, if this program was started as Path; else it returns.
 func Main() {
-	if len(os.Args) == 0 || os.Args[0] != Path {
+	if len(os.Args) == 0 || !strings.HasSuffix(os.Args[0], Path) {
 		return
 	}
 	runtime.LockOSThread() // some acts concern a thread
