@@ -20,6 +20,7 @@ func init() {
 		"look":     func(path string) (string, error) { return look(path), nil },
 		"path":     func(path string) (string, error) { return look(path) + " " + change(path), nil },
 		"writable": writable,
+		"head":     head,
 		"put":      func(path string) (string, error) { return "", put(path, "1") },
 	})
 }
@@ -123,4 +124,16 @@ func put(path, text string) error {
 	defer unix.Close(fd)
 	_, err = unix.Write(fd, []byte(text))
 	return err
+}
+
+// head reads the beginning of a file.
+func head(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b := make([]byte, 4096)
+	n, err := f.Read(b)
+	return string(b[:n]), err
 }
