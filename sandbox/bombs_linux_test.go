@@ -24,6 +24,9 @@ type bomb struct {
 	err string
 }
 
+// shortWall is for those that do not end by themselves.
+const shortWall = 400 * time.Millisecond
+
 func rlimits(all ...Rlimit) Limits { return Limits{Rlimits: all} }
 
 var bombs = []bomb{
@@ -67,6 +70,9 @@ func TestBombsHoldNobodyUp(t *testing.T) {
 			if told.Err != b.err {
 				t.Errorf("%v, want %s in the end", told, b.err)
 			}
+			if late := r.Usage.Wall - sandboxtest.Slow(shortWall); b.ended == TimedOut && (late < 0 || late > sandboxtest.Slow(longestGap)) {
+				t.Errorf("it ended after %v, want %v", r.Usage.Wall, sandboxtest.Slow(shortWall))
+			}
 			for _, l := range []struct {
 				has bool
 				f   Feature
@@ -84,7 +90,7 @@ func (b bomb) run(t *testing.T, change func(*Spec)) (*Result, victim.Outcome) {
 	t.Helper()
 	spec := victimSpec(t)
 	spec.Args, spec.Limits = b.args, b.limits
-	if spec.Limits.WallTime = 400 * time.Millisecond; b.ended != TimedOut {
+	if spec.Limits.WallTime = shortWall; b.ended != TimedOut {
 		spec.Limits.WallTime = time.Minute
 	}
 	out := &start{most: 1 << 16}

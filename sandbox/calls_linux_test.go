@@ -70,7 +70,7 @@ func randomCalls(t *testing.T, length time.Duration, change func(*Spec)) {
 	// Where processes start slowly, as under the race detector, the first calls may take longer than that.
 	late := until.Add(sandboxtest.Slow(20 * time.Second))
 	for ; time.Now().Before(until) || told.calls.Load() == 0 && time.Now().Before(late); seed += 1000 {
-		wall := min(max(time.Until(until), 300*time.Millisecond), 10*time.Second)
+		wall := min(max(time.Until(until), sandboxtest.Slow(300*time.Millisecond)), 10*time.Second)
 		r, err := Run(t.Context(), callersSpec(t, seed, watched, &told, wall, change))
 		if err != nil {
 			t.Errorf("seed %d: %v", seed, err)
@@ -97,7 +97,7 @@ func randomCalls(t *testing.T, length time.Duration, change func(*Spec)) {
 // callersSpec runs random callers, bounded by what needs no cgroup.
 func callersSpec(t testing.TB, seed uint64, c *canary, out *countMarks, wall time.Duration, change func(*Spec)) Spec {
 	t.Helper()
-	spec := victimSpec(t, fmt.Sprintf("callers:%d,2,%d,%d", seed, c.pid, c.child.Process.Pid))
+	spec := victimSpec(t, fmt.Sprintf("callers:%d,%d,2,%d,%d", seed, sandboxtest.Slow(10*time.Millisecond).Milliseconds(), c.pid, c.child.Process.Pid))
 	spec.Mounts = append(spec.Mounts, Mount{Source: c.path, Target: "/canary"})
 	spec.Stdout, spec.Stderr = out, out
 	spec.Limits = Limits{WallTime: wall, OutputMax: 64 << 20, Rlimits: []Rlimit{

@@ -226,7 +226,8 @@ type Terminal struct {
 	Rows, Cols uint16 // in characters; zero: 24 and 80
 }
 
-// Limits bounds what a sandbox uses. Zero is no limit.
+// Limits bounds what a sandbox uses. Zero is no limit. Beside these a sandbox has at most 256 terminals, 32
+// instances of inotify(7) and 16384 of its watches, which the kernel counts for all sandboxes of a caller together.
 type Limits struct {
 	// WallTime is how long the command may take from its start, by the clock.
 	WallTime time.Duration

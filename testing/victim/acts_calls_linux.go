@@ -23,9 +23,11 @@ var callActs = map[string]act{"callers": callers, "randomcalls": randomCalls}
 const CallsMade = "\x01a thousand calls\n"
 
 // callers keeps so many processes that make random calls, and replaces them, and whatever they have forked,
-// by new ones several times a second: "seed,processes,pid,…". The calls are also about these processes.
+// by new ones: "seed,milliseconds,processes,pid,…". A process makes calls for so long at most, and they all are replaced
+// after thirty times as long. The calls are also about these processes.
 func callers(arg string) (string, error) {
 	seed, rest, _ := strings.Cut(arg, ",")
+	ms, rest, _ := strings.Cut(rest, ",")
 	n, pids, _ := strings.Cut(rest, ",")
 	if err := boundMemory(); err != nil {
 		return "", err
@@ -34,14 +36,14 @@ func callers(arg string) (string, error) {
 		var all []*exec.Cmd
 		for p := range number(n) {
 			cmd := exec.Command(Path)
-			cmd.Args = []string{Path, fmt.Sprintf("randomcalls:%d,%d,%s", i, p, pids)}
+			cmd.Args = []string{Path, fmt.Sprintf("randomcalls:%d,%d,%s,%s", i, p, ms, pids)}
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 			cmd.Env = append(os.Environ(), "GOTRACEBACK=none")
 			if cmd.Start() == nil { // there may be no room left, until all are killed
 				all = append(all, cmd)
 			}
 		}
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(30 * time.Duration(number(ms)) * time.Millisecond)
 		_ = unix.Kill(-1, unix.SIGKILL) // all but this process and PID 1; there may be none
 		for _, cmd := range all {
 			_ = cmd.Wait() // however it ended
@@ -97,13 +99,13 @@ var shapes = map[string]string{
 	"add_key": "mmmnn", "keyctl": "nxxxx", "memfd_create": "mn", "shmget": "nnn", "shmat": "nmn", "mq_open": "mnnm", "personality": "n",
 }
 
-// randomCalls has children make calls at random, one after another: "seed,stream,pid,…". Each ends by one of its calls,
-// after some thousand of them, or when it has been held up for long.
+// randomCalls has children make calls at random, one after another: "seed,stream,milliseconds,pid,…". Each
+// ends by one of its calls, after some thousand of them, or after so long.
 func randomCalls(arg string) (string, error) {
 	parts := strings.Split(strings.TrimSuffix(arg, ","), ",")
 	source := rand.NewPCG(uint64(number(parts[0])), uint64(number(parts[1])))
 	c := caller{Rand: rand.New(source)}
-	for _, pid := range append(parts[2:], "0", "1", "5", "8", "13", "21", "34", "55") {
+	for _, pid := range append(parts[3:], "0", "1", "5", "8", "13", "21", "34", "55") {
 		c.pids = append(c.pids, uintptr(number(pid)))
 	}
 	if err := c.prepare(); err != nil {
@@ -129,9 +131,8 @@ func randomCalls(arg string) (string, error) {
 		if errno != 0 {
 			return "", errno // the number of processes is bounded, and there is a next one
 		}
-		const patience = 10 // milliseconds
 		if fd, err := unix.PidfdOpen(int(pid), 0); err == nil {
-			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, patience)
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, number(parts[2]))
 			unix.Close(fd)
 		}
 		_ = unix.Kill(int(pid), unix.SIGKILL) // it may have ended
