@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -18,7 +17,7 @@ import (
 // Ways out that are known from elsewhere.
 
 func init() {
-	maps.Copy(acts, map[string]act{
+	register(map[string]act{
 		"chrootescape": chrootEscape,
 		"handle":       handle,
 		"byhandle":     byHandle,

@@ -2,7 +2,6 @@ package victim
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -17,7 +16,7 @@ import (
 // Every call that a table has, and numbers that none has, by every way into the kernel.
 
 func init() {
-	maps.Copy(acts, map[string]act{
+	register(map[string]act{
 		"every": every,
 		"by": func(arg string) (string, error) {
 			gate, call, _ := strings.Cut(arg, ",")

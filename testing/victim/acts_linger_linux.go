@@ -2,7 +2,6 @@ package victim
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -17,7 +16,7 @@ import (
 // test knows them.
 
 func init() {
-	maps.Copy(acts, map[string]act{
+	register(map[string]act{
 		"linger":      linger,
 		"stay":        stay,
 		"relay":       relay,

@@ -22,7 +22,7 @@ import (
 // Acts on calls for which a supervisor is asked.
 
 func init() {
-	maps.Copy(acts, map[string]act{
+	register(map[string]act{
 		"result":    result,
 		"openat":    openat,
 		"full":      full,

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +15,7 @@ import (
 // Acts on whatever a path leads to.
 
 func init() {
-	maps.Copy(acts, map[string]act{
+	register(map[string]act{
 		"look":     func(path string) (string, error) { return look(path), nil },
 		"path":     func(path string) (string, error) { return look(path) + " " + change(path), nil },
 		"writable": writable,
@@ -53,7 +52,7 @@ func peek(path string) string {
 	defer unix.Close(fd)
 	var buf [64]byte
 	n, err := unix.Read(fd, buf[:])
-	if err == unix.EISDIR {
+	if errors.Is(err, unix.EISDIR) {
 		var names []os.DirEntry
 		names, err = os.ReadDir(path)
 		n = len(names)
@@ -93,11 +92,11 @@ func writable(arg string) (string, error) {
 	parts := strings.Split(arg, ",")
 	var found []string
 	err := filepath.WalkDir(parts[0], func(path string, d fs.DirEntry, err error) error {
-		if slices.Contains(parts[1:], path) {
-			return fs.SkipDir
+		if err != nil || slices.Contains(parts[1:], path) {
+			return fs.SkipDir // also what cannot be listed, or has just gone
 		}
-		if err != nil || d.Type()&fs.ModeSymlink != 0 {
-			return nil // what cannot be listed, or has just gone
+		if d.Type()&fs.ModeSymlink != 0 {
+			return nil
 		}
 		if d.IsDir() {
 			name := filepath.Join(path, "made-by-the-victim")

@@ -2,7 +2,6 @@ package victim
 
 import (
 	"fmt"
-	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -13,7 +12,7 @@ import (
 // Acts on the second thread of PID 1.
 
 func init() {
-	maps.Copy(acts, map[string]act{
+	register(map[string]act{
 		"witness":  func(string) (string, error) { tid, err := witness(); return strconv.Itoa(tid), err },
 		"on":       onWitness,
 		"tgkill":   func(arg string) (string, error) { t, s := twoInts(arg); return "", unix.Tgkill(1, t, unix.Signal(s)) },

@@ -21,12 +21,17 @@ var acts = map[string]act{}
 
 func init() {
 	for _, group := range []map[string]act{fileActs, processActs, kernelActs, channelActs, stalkActs, swapActs, callActs, bombActs, observeActs, socketActs, bareActs} {
-		for name, do := range group {
-			if acts[name] != nil {
-				panic("two acts are called " + name) // a test would run the other one
-			}
-			acts[name] = do
+		register(group)
+	}
+}
+
+// register adds acts, of which no two may have one name: a test would run the other one.
+func register(group map[string]act) {
+	for name, do := range group {
+		if acts[name] != nil {
+			panic("two acts are called " + name)
 		}
+		acts[name] = do
 	}
 }
 
