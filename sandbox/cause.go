@@ -255,7 +255,7 @@ func procRemedy(u *UnsupportedError, r *probe.Restrictions) string {
 		return dropIn(r, "ProtectKernelTunables=no", "ProtectKernelLogs=no", "ProtectProc=default", "ProcSubset=all")
 	case len(r.ProcCovered) > 0:
 		text := "as root of the user namespace that has mounted them: umount " + strings.Join(r.ProcCovered, " ")
-		return text + "\nin a container: " + u.Remedy
+		return text + "\nin a container: " + u.Remedy + "\nin a sandbox of this library: give its Spec the Mount{Type: Proc, Target: \"/proc\", Writable: true}"
 	case r.ProcReadOnly:
 		return "as root of the user namespace that has mounted it: mount -o remount,bind,rw /proc"
 	case r.ProcTimes:

@@ -72,7 +72,7 @@ func (c *compilation) compileMounts(b *plan.Builder) {
 		label, fd := c.makeMount(b, i, m)
 		dir, target := c.resolveTarget(b, m)
 		b.Call(label, kernel.MoveMount(fd, target))
-		if m.Type == Proc {
+		if m.Type == Proc && !m.Writable {
 			c.hideHost(b, fd, m.Target)
 		}
 		b.Close(append(dir, target, fd)...)

@@ -182,7 +182,9 @@ type Mount struct {
 	Type MountType
 
 	// Writable lets the command write. Zero is read-only: for Bind with all its submounts, for File
-	// the file. A Tmpfs is there to be written and needs no Writable; what it holds is thrown away.
+	// the file. A Tmpfs is there to be written and needs no Writable; what it holds is thrown away. A Proc that
+	// is Writable is whole: nothing of it is hidden or read-only, but for what its owners keep to themselves. On
+	// /proc it is what sandboxes inside need, to whom the kernel gives no /proc otherwise.
 	Writable bool
 
 	// Data is what a File holds. A Writable File can be changed inside; Data stays as it is.
