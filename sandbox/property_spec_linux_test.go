@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -50,11 +49,7 @@ func newProperty(t *testing.T, seed uint64) *property {
 		s.StopSignal = unix.SIGTERM
 	}
 	p.request.Paths = p.pathsToLookAt()
-	arg, err := json.Marshal(p.request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Args = []string{victim.Path, "observe:" + string(arg)}
+	s.Args = []string{victim.Path, "observe:" + p.request.String()}
 	for range p.rand.IntN(3) {
 		s.Args = append(s.Args, pick(p, "", "a b", "-x", "ü\n", "$HOME", strings.Repeat("long", 1000)))
 	}

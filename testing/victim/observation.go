@@ -1,5 +1,7 @@
 package victim
 
+import "encoding/json"
+
 // Request says what the act "observe" looks at beyond what every process has. It is the act's argument, as
 // JSON.
 type Request struct {
@@ -69,4 +71,13 @@ type Place struct {
 	WriteErr string   // of opening a file to write, or of making a file in a directory
 	ExecErr  string   // of access(2) for execution of a file
 	Size     int64    // of its file system, in bytes
+}
+
+// String returns the request as the act takes it.
+func (r Request) String() string {
+	arg, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // strings and numbers can always be encoded
+	}
+	return string(arg)
 }
