@@ -38,7 +38,7 @@ soak:
 
 # Every step of a set-up fails with every error that its call may have, and is where its process is killed.
 faults:
-	RINGFENCE_FAULTS=all go test -count 1 -v -timeout 30m -run '^(TestEveryStepOf.*|TestWhoIs(Killed|StoppedAndKilled)AtAStep.*|TestStartsWithFewDescriptors.*)$$' ./sandbox
+	RINGFENCE_FAULTS=all RINGFENCE_TREES=all go test -count 1 -v -timeout 30m -run '^(TestNoLure.*|TestEveryStepOf.*|TestWhoIs(Killed|StoppedAndKilled)AtAStep.*|TestStartsWithFewDescriptors.*)$$' ./sandbox
 
 # Random system calls inside, for so long with the filter and so long without; as root, also from root's sandboxes.
 FUZZ_CALLS ?= 10m

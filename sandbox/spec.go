@@ -136,8 +136,9 @@ const DefaultStopTimeout = 10 * time.Second
 
 // Root is the file system that the command sees as /. At most one of Path and Layers is set.
 type Root struct {
-	// Path is an existing directory of the host to use as /, submounts included. "" with no Layers is
-	// the base system. The tree is read-only unless Writable, and then must have the directories /proc
+	// Path is an existing directory of the host to use as /, submounts included. Who has made the tree does
+	// not matter, nor who changes it meanwhile: no link in it leads out. The way to it is the caller's, as of a
+	// Source. "" with no Layers is the base system. The tree is read-only unless Writable, and then must have the directories /proc
 	// and /dev, which new ones cover.
 	Path string
 
@@ -172,6 +173,9 @@ type Mount struct {
 	// Source is a path of the host; Bind only. A relative one starts at the caller's working
 	// directory. It must exist. Symbolic links in it are followed, on the host, by the set-up: what
 	// /proc/self leads to is the set-up's, and not the caller's.
+	//
+	// The path is the caller's: whoever else may write to a directory on the way, such as what a sandbox
+	// may write, chooses what is bound. Directories of others belong into Root.Path, or into a Source as a whole.
 	Source string
 
 	// Target is an absolute path inside, without "..". What is missing of it is created where the
