@@ -6,17 +6,19 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
-	"path"
 	"regexp"
 	"slices"
 	"strings"
 )
 
+// factsOfSandboxes begins the names of the files whose tests are facts.
+const factsOfSandboxes = "sandbox/facts_"
+
 // testName is the name of a test or a fuzz target as SECURITY.md writes it.
 var testName = regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)`")
 
 // find returns the names of the facts of a repository, and what is wrong with the table. A fact is a test
-// that the table names, and every test of a file that is named after facts.
+// that the table names, and every test of sandbox/facts_….
 func find(repository fs.FS) (facts, faults []string, err error) {
 	text, err := fs.ReadFile(repository, "SECURITY.md")
 	if err != nil {
@@ -60,7 +62,7 @@ func table(security string) (named, faults []string) {
 	return named, faults
 }
 
-// tests returns the names of all tests of a repository, and those of the files named after facts.
+// tests returns the names of all tests of a repository, and those of sandbox/facts_….
 func tests(repository fs.FS) (all map[string]bool, stated []string, err error) {
 	all = map[string]bool{}
 	err = fs.WalkDir(repository, ".", func(name string, d fs.DirEntry, err error) error {
@@ -86,7 +88,7 @@ func tests(repository fs.FS) (all map[string]bool, stated []string, err error) {
 				continue
 			}
 			all[f.Name.Name] = true
-			if strings.HasPrefix(path.Base(name), "facts_") {
+			if strings.HasPrefix(name, factsOfSandboxes) {
 				stated = append(stated, f.Name.Name)
 			}
 		}

@@ -41,10 +41,11 @@ func repository(security string) fstest.MapFS {
 	file := func(src string) *fstest.MapFile { return &fstest.MapFile{Data: []byte("package p\n" + src)} }
 	return fstest.MapFS{
 		"SECURITY.md":                   {Data: []byte(security)},
-		"p/facts_a_linux_test.go":       file("func TestStated() {}\nfunc TestMain() {}\nfunc (x) TestMethod() {}\nfunc helper() {}"),
+		"sandbox/facts_a_linux_test.go": file("func TestStated() {}\nfunc TestMain() {}\nfunc (x) TestMethod() {}\nfunc helper() {}"),
 		"p/other_test.go":               file("func TestOne() {}\nfunc TestUnnamed() {}"),
 		"p/one.go":                      file("func FuzzTwo() {}"),
-		"p/testdata/facts_b_test.go":    file("func TestData() {}"),
+		"sandbox/testdata/x_test.go":    file("func TestData() {}"),
+		"p/facts_c_linux_test.go":       file("func TestFactsOfAnother() {}"),
 		".hidden/facts_c_linux_test.go": file("func TestHidden() {}"),
 	}
 }
