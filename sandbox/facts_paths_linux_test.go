@@ -190,7 +190,7 @@ var ownFiles = map[string]string{
 	`/proc/([2-9]|\d\d+)/.*`:                                                         "the command itself",
 }
 
-// Seen to fail before /proc/pressure was read-only.
+// Seen to fail before /proc/pressure was read-only: a command had left 800 triggers of the system's there.
 func TestPayloadCanWriteToNothingButItsOwn(t *testing.T) {
 	t.Parallel()
 	const all = "writable:/,/usr" // of which the mount is read-only

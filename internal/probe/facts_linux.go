@@ -62,8 +62,10 @@ var (
 		"/etc/alternatives", "/etc/java-*", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
 		"/etc/localtime", "/etc/pki/ca-trust", "/etc/pki/tls/certs", "/etc/ssl/certs",
 	}
-	devices      = [...]string{"null", "zero", "full", "random", "urandom", "tty"}
-	procMasked   = [...]string{"acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats"}
+	devices    = [...]string{"null", "zero", "full", "random", "urandom", "tty"}
+	procMasked = [...]string{"acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats"}
+	// pressure is there for what psi_trigger_create of kernel/sched/psi.c makes for anybody who writes: work for
+	// the whole system.
 	procReadOnly = [...]string{"bus", "fs", "irq", "pressure", "sys", "sysrq-trigger"}
 )
 

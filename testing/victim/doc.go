@@ -8,6 +8,9 @@
 // An act is a word and, after a colon, its argument: "read:/etc/passwd". Each prints an Outcome as a
 // line of JSON as soon as it is done, so that a victim that is killed has told what came before.
 //
+// A few acts are many: "every:" and a way into the kernel makes every system call by it, "path:" does to a path
+// whatever can be done to one, "writable:" looks for all that can be written to. Each call has an outcome too.
+//
 // Read victim_linux.go for the frame, then one of the acts_*.go.
 package victim
 
