@@ -4,6 +4,7 @@ package sandbox
 
 import (
 	"path"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -11,14 +12,14 @@ import (
 	"github.com/ringfence-go/ringfence/internal/plan"
 )
 
-// What a sandbox may have of things that the kernel counts for a user, or for all, and that neither a cgroup
-// nor a resource limit bounds. Without these one sandbox could take what its caller and all others of the
-// same caller have to share; of inotify that is the host's root, if root is the caller.
-const (
-	maxTerminals = 256     // of 4096: sysctl kernel.pty.max
-	maxInotify   = "32"    // of 128: sysctl fs.inotify.max_user_instances
-	maxWatches   = "16384" // of some 8000 for each GB of memory: sysctl fs.inotify.max_user_watches
-)
+// maxTerminals is how many terminals a sandbox may have, of 4096 (sysctl kernel.pty.max). The kernel counts some
+// things for a user, or for all, that neither a cgroup nor a resource limit bounds. Without bounds one sandbox could
+// take what its caller and all others of the same caller have to share; of inotify that is the host's root, if root
+// is the caller.
+const maxTerminals = 256
+
+// share is how much of something a sandbox may have of which a user has all.
+func share(all int) int { return max(all/4, 1) }
 
 // compileShares bounds what the sandbox's user namespace may have: the kernel's
 // Documentation/admin-guide/sysctl/user.rst. Beneath its limit that of the caller's still holds.
@@ -26,12 +27,15 @@ func (c *compilation) compileShares(b *plan.Builder) {
 	if c.namespaces&unix.CLONE_NEWUSER == 0 {
 		return
 	}
-	for _, l := range [...]struct{ file, value string }{
-		{"sys/user/max_inotify_instances", maxInotify}, {"sys/user/max_inotify_watches", maxWatches},
+	for _, l := range [...]struct {
+		file string
+		all  int
+	}{
+		{"sys/user/max_inotify_instances", c.facts.InotifyInstances}, {"sys/user/max_inotify_watches", c.facts.InotifyWatches},
 	} {
-		name := path.Base(l.file)
+		name, value := path.Base(l.file), strconv.Itoa(share(l.all))
 		fd := b.Open("open "+name, kernel.Openat2(c.proc, l.file, unix.O_WRONLY|unix.O_CLOEXEC, unix.RESOLVE_NO_SYMLINKS))
-		b.WriteString("set "+name+" to "+l.value, fd, l.value)
+		b.WriteString("set "+name+" to "+value, fd, value)
 		b.Close(fd)
 	}
 }

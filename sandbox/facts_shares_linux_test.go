@@ -2,6 +2,8 @@ package sandbox
 
 import (
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -25,22 +27,43 @@ func TestPayloadLeavesOthersInotifyAndTerminals(t *testing.T) {
 func TestRootPayloadLeavesOthersInotifyAndTerminals(t *testing.T) { payloadLeavesOthers(t) }
 
 func payloadLeavesOthers(t *testing.T) {
-	for _, share := range []struct {
-		thing string
-		most  string
-		err   string
+	for _, thing := range []struct {
+		name, err   string
+		most        int
+		file, shows string // where its share is told, inside, and the sysctl that it is a share of
+		few         int    // so many are quickly taken
 	}{
-		{"inotify", maxInotify, "EMFILE"}, {"watch", maxWatches, "ENOSPC"}, {"terminal", fmt.Sprint(maxTerminals), "ENOSPC"},
+		{"inotify", "EMFILE", 0, "/proc/sys/user/max_inotify_instances", "/proc/sys/fs/inotify/max_user_instances", 200},
+		{"watch", "ENOSPC", 0, "/proc/sys/user/max_inotify_watches", "/proc/sys/fs/inotify/max_user_watches", 5000},
+		{"terminal", "ENOSPC", maxTerminals, "", "", 1000},
 	} {
-		first, one := "take:"+share.thing+",100000", "take:"+share.thing+",1"
+		if thing.file != "" {
+			b, err := os.ReadFile(thing.shows)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all, err := strconv.Atoi(strings.TrimSpace(string(b)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			thing.most = share(all)
+			read := "read:" + thing.file
+			if o := inside(t, nil, read).of(read); strings.TrimSpace(o.Detail) != strconv.Itoa(thing.most) {
+				t.Errorf("%s is %v, want a quarter of %d", thing.file, o, all)
+			}
+		}
+		if thing.most > thing.few {
+			continue // it takes its time
+		}
+		first, one := "take:"+thing.name+",100000", "take:"+thing.name+",1"
 		outcome, end := taken(t, nil, first)
-		if outcome.Err != share.err || outcome.Detail != share.most {
-			t.Errorf("%s: one sandbox has %s, then %s, want %s and %s", share.thing, outcome.Detail, outcome.Err, share.most, share.err)
+		if outcome.Err != thing.err || outcome.Detail != strconv.Itoa(thing.most) {
+			t.Errorf("%s: one sandbox has %s, then %s, want %d and %s", thing.name, outcome.Detail, outcome.Err, thing.most, thing.err)
 		}
 		inside(t, nil, one).want(one, "ok")
-		if share.thing != "watch" { // which makes files
+		if thing.name != "watch" { // which makes files
 			// The control: more than a sandbox gets is to be had.
-			more := "take:" + share.thing + ",33"
+			more := fmt.Sprintf("take:%s,%d", thing.name, thing.most+1)
 			outside(t, more).want(more, "ok")
 		}
 		end()

@@ -48,7 +48,7 @@ func pretendHost(arch string, uid int) *Host {
 		Namespaces: []string{"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"},
 		System:     []probe.Entry{{Path: "/usr", Dir: true}, {Path: "/bin", Link: "usr/bin"}, {Path: "/lib64", Dir: true}},
 		Config:     []probe.Entry{{Path: "/etc/alternatives", Dir: true}, {Path: "/etc/ld.so.cache"}, {Path: "/etc/ssl/certs", Dir: true}},
-		Resolv:     true,
+		Resolv:     true, InotifyInstances: 128, InotifyWatches: 65536,
 		Devices:    []string{"null", "tty"},
 		ProcMasked: []probe.Entry{{Path: "/proc/acpi", Dir: true}, {Path: "/proc/kcore"}},
 		ProcReadOnly: []probe.Entry{

@@ -232,8 +232,8 @@ type Terminal struct {
 	Rows, Cols uint16 // in characters; zero: 24 and 80
 }
 
-// Limits bounds what a sandbox uses. Zero is no limit. Beside these a sandbox has at most 256 terminals, 32
-// instances of inotify(7) and 16384 of its watches, which the kernel counts for all sandboxes of a caller together.
+// Limits bounds what a sandbox uses. Zero is no limit. Beside these a sandbox has at most 256 terminals, and of
+// the instances and watches of inotify(7) that the kernel lets a user have a quarter: all of a caller share them.
 type Limits struct {
 	// WallTime is how long the command may take from its start, by the clock.
 	WallTime time.Duration

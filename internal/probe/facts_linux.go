@@ -31,6 +31,9 @@ type Facts struct {
 	// kernel refuses a new /proc (mount_too_revealing in fs/namespace.c).
 	ProcCovered []string
 
+	// What the kernel lets each user have of inotify(7).
+	InotifyInstances, InotifyWatches int
+
 	// Landlock is the version of the kernel's Landlock (landlock(7), "ABI versions"); 0 is none, for the
 	// reason in LandlockErrno.
 	Landlock      int
@@ -112,6 +115,9 @@ func Read(root string) (*Facts, error) {
 	for _, name := range procReadOnly {
 		f.ProcReadOnly = appendEntry(f.ProcReadOnly, root, "/proc/"+name, false)
 	}
+	// The defaults of Linux; of watches 5.11 and later has more.
+	f.InotifyInstances = readInt(filepath.Join(root, "/proc/sys/fs/inotify/max_user_instances"), 128)
+	f.InotifyWatches = readInt(filepath.Join(root, "/proc/sys/fs/inotify/max_user_watches"), 8192)
 	f.Landlock, f.LandlockErrno = landlock()
 	f.ProcCovered, err = covered(filepath.Join(root, "/proc/self/mountinfo"))
 	return f, err

@@ -19,8 +19,8 @@ import (
 
 var callActs = map[string]act{"callers": callers, "randomcalls": randomCalls}
 
-// CallsMade is what a process that makes random calls writes to standard error after every thousand.
-const CallsMade = "\x01a thousand calls\n"
+// CallsMade is what a process that makes random calls writes to standard error after every hundred.
+const CallsMade = "\x01a hundred calls\n"
 
 // callers keeps so many processes that make random calls, and replaces them, and whatever they have forked,
 // by new ones: "seed,milliseconds,processes,pid,…". A process makes calls for so long at most, and they all are replaced
@@ -137,7 +137,7 @@ func randomCalls(arg string) (string, error) {
 		}
 		_ = unix.Kill(int(pid), unix.SIGKILL) // it may have ended
 		_, _ = unix.Wait4(int(pid), nil, 0, nil)
-		for now := binary.NativeEndian.Uint32(shared); now-made >= 1000; made += 1000 {
+		for now := binary.NativeEndian.Uint32(shared); now-made >= 100; made += 100 {
 			_, _ = unix.Write(2, []byte(CallsMade)) // nobody may listen any more
 		}
 	}
