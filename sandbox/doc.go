@@ -11,7 +11,7 @@
 // A Spec with nothing but Args is safe and works: new user, mount, PID, network, IPC, UTS and cgroup
 // namespaces; no network but loopback; no capabilities and no way to get any; the filter of
 // seccomp.Default; a core file size of 0; and the base system as its root. Whatever the host cannot give is an
-// *UnsupportedError, unless Spec.AllowMissing lists it.
+// *UnsupportedError, unless Spec.AllowMissing lists it. WithoutUserNamespaces is for hosts that give none.
 //
 // # The base system
 //

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -32,6 +34,22 @@ func ExampleSpec_capabilities() {
 }
 
 // A terminal for one command: its output is in Output's result, with the line breaks of a terminal.
+// On a host that gives no user namespaces Landlock holds the command, if the Spec says that this will do.
+func ExampleWithoutUserNamespaces() {
+	result, err := sandbox.Run(context.Background(), sandbox.Spec{
+		Args: []string{"sh", "-c", "echo hi; cat /etc/shadow 2>/dev/null"}, Stdout: os.Stdout,
+		AllowMissing: sandbox.WithoutUserNamespaces(),
+	})
+	if err != nil {
+		fmt.Println(err) // there is no Landlock either
+		return
+	}
+	fmt.Println(result, len(result.Missing) == 0 || slices.Contains(result.Missing, sandbox.UserNamespace))
+	// Output:
+	// hi
+	// exit status 1 true
+}
+
 func ExampleTerminal() {
 	out, err := sandbox.Output(context.Background(), sandbox.Spec{
 		Args:     []string{"sh", "-c", "tty; stty size"},

@@ -128,9 +128,10 @@ func TestWithoutNamespacesOnlyFilesOfTheSpecAreOpened(t *testing.T) {
 		for _, act := range hidden {
 			got.want(act, "EACCES")
 		}
-		for _, act := range []string{"open:/usr/bin/env", "list:/usr/bin", "openw:/dev/null", "read:/etc/ld.so.cache"} {
+		for _, act := range []string{"open:/usr/bin/env", "list:/usr/bin", "openw:/dev/null"} {
 			got.want(act, "ok")
 		}
+		got.want("read:/etc/ld.so.cache", "ok", "ENOENT") // as the host has one
 		got = insideBare(t, abi, bind(dir, false), acts...)
 		if o := got.of("read:" + file); o.Detail != contents {
 			t.Error(o)
@@ -162,8 +163,8 @@ func TestWithoutNamespacesFilesKeepTheirAttributes(t *testing.T) {
 	}
 	control := outside(t, acts...)
 	for _, act := range acts {
-		if strings.HasPrefix(act, "flags:") {
-			control.want(act, "ok", "ENOTTY", "EOPNOTSUPP") // as the file system has them
+		if strings.HasPrefix(act, "flags:") || strings.Contains(act, "xattr:") {
+			control.want(act, "ok", "ENOTTY", "ENOTSUP") // as the file system has them
 			continue
 		}
 		control.want(act, "ok")

@@ -19,12 +19,6 @@ import (
 // that of a PID namespace, and a second filter for what both leave open. It is a weaker one, for those who say
 // so: every field of a Spec that it cannot obey is an error.
 
-// bareFeatures are what is lost with user namespaces, and AllowMissing must list. A Spec with HostNetwork needs
-// not list the network namespace.
-var bareFeatures = []Feature{
-	UserNamespace, MountNamespace, PIDNamespace, NetworkNamespace, IPCNamespace, UTSNamespace, CgroupNamespace, IDMap, NewProc,
-}
-
 // bareness is what a sandbox without namespaces is made of.
 type bareness struct {
 	ruleset kernel.Ruleset
@@ -123,7 +117,7 @@ func bareListed(spec *Spec, why *UnsupportedError) error {
 		return nil
 	}
 	e := *why
-	e.Needs += "; to do without them AllowMissing must list also: " + strings.Join(unlisted, ", ")
+	e.Needs += "; to do without them AllowMissing must list also (see WithoutUserNamespaces): " + strings.Join(unlisted, ", ")
 	return &e
 }
 
@@ -165,9 +159,6 @@ func bareMount(spec *Spec, m Mount) string {
 	target := path.Clean(m.Target)
 	if path.Clean(m.Source) != target {
 		return "without a mount namespace a file stays where it is, so that Source and Target must be the same"
-	}
-	if target == "/" {
-		return "it would be the whole host"
 	}
 	for _, special := range []string{"/proc", "/dev", "/sys"} {
 		if isAtOrBelow(special, target) {

@@ -124,7 +124,9 @@ func (p *Plan) again(err error, allowed []Feature) bool {
 		thisHost.noteListened()
 		return true
 	}
-	if u != nil && u.Feature == UserNamespace && p.resolved.bare == nil && slices.Contains(allowed, UserNamespace) {
+	if u != nil && u.Feature == UserNamespace && p.resolved.bare == nil && slices.Contains(allowed, UserNamespace) &&
+		// That others have used them up is no reason to do without: it would be for anybody to bring about.
+		(!usedUp(u) || slices.Contains(p.resolved.facts.Forbidden, "user")) {
 		thisHost.noteRefusal(u)
 		return true
 	}

@@ -128,6 +128,7 @@ type Spec struct {
 	//   - UTSNamespace, CgroupNamespace: nothing. The command sees the host's name, and the path of its cgroup.
 	//   - NewProc: /proc is empty. The caller's, which tells of every process outside, is never handed in.
 	//   - MemoryLimit, PidsLimit: resource limits, as Limits says.
+	//   - UserNamespace, with all of WithoutUserNamespaces: Landlock, a second filter and a process group.
 	AllowMissing []Feature
 }
 

@@ -126,6 +126,11 @@ func sections() []section {
 		}},
 		{"What run does", []option{
 			{"allow-missing", "FEATURE", "go on where the host lacks FEATURE, such as cgroup-namespace", setAllowMissing},
+			{"without-user-namespaces", "", "go on behind Landlock where the host gives no user namespaces",
+				func(o *options, _ []string) error {
+					o.allowMissing = append(o.allowMissing, sandbox.WithoutUserNamespaces()...)
+					return nil
+				}},
 			{"explain", "", "print what would be done, system call by system call, and do nothing",
 				func(o *options, _ []string) error { o.explain = true; return nil }},
 			{"doctor", "", "say what works on this machine, and how to get the rest; or as --json",
