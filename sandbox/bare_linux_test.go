@@ -167,6 +167,7 @@ func TestWithoutNamespacesNothingOutlivesTheCommand(t *testing.T) {
 			}
 			defer r.Close()
 			script := "for i in 1 2 3; do (sh -c 'echo; trap \"\" TERM HUP IO; while :; do sleep 1000; done' \"$0\" &); done"
+			script += "; (setsid sh -c 'sleep 1000; :' \"$0\" &)"
 			if end != nil {
 				script += "; wait; sleep 1000"
 			}
