@@ -11,7 +11,7 @@ SOAK ?= 100000
 SOAKTIME ?= 30m
 KILLS ?= 500
 
-.PHONY: build test race bench soak faults fuzz-calls property bombs stress lint fmt cross fuzz vm-test vm-matrix ci
+.PHONY: build test race bench soak faults fuzz-calls property bombs stress mutants lint fmt cross fuzz vm-test vm-matrix ci
 
 build:
 	go build ./...
@@ -58,6 +58,11 @@ bombs:
 # Every stressor of stress-ng, for a second each or what STRESS says, in sandboxes: some ten minutes.
 stress:
 	go run ./testing/stress $(STRESS)
+
+# Each protection of SECURITY.md is taken out of the library, and the test that shows it fails. As root; MUTANTS is
+# what testing/mutants is called with, for example MUTANTS='-run ioctl', or '-vm -together 9' for cgroup v2.
+mutants:
+	go run ./testing/mutants $(MUTANTS)
 
 lint:
 	$(GOLANGCI) run --allow-parallel-runners ./...
