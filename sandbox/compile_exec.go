@@ -111,7 +111,7 @@ func (c *compilation) sent() []int {
 	if c.joins {
 		fds = append(fds, c.watched)
 	}
-	if c.filter.heard == byCaller {
+	if c.listens() {
 		fds = append(fds, c.listener)
 	}
 	return fds

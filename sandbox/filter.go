@@ -40,6 +40,10 @@ func (f filter) supervised() bool {
 	return f.heard == byCaller && slices.Contains(actions(f.policy), seccomp.Notify)
 }
 
+// listens reports whether the caller gets the listener of the command's filter. In a sandbox that lives each command
+// that joins it has one.
+func (r *resolved) listens() bool { return r.filter.heard == byCaller && !r.lives }
+
 // joined returns f for a command that joins a sandbox: its joiner is outside, where no thread of it could end
 // what is inside, so that the caller hears of kills too.
 func (f filter) joined(p *seccomp.Policy) filter {

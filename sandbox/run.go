@@ -82,7 +82,7 @@ func (p *Plan) launch(ctx context.Context, files []*os.File, in *cell, joins []*
 
 // launchImage is launch of an image that was built before.
 func (p *Plan) launchImage(ctx context.Context, img []byte, files []*os.File, in *cell, joins []*os.File) (*launch.Process, error) {
-	cfg := launch.Config{Image: img, Group: p.resolved.bare != nil, Waits: p.resolved.waits, Keeps: p.resolved.lives, Files: files, Listens: p.resolved.filter.heard == byCaller, Scratch: os.TempDir()}
+	cfg := launch.Config{Image: img, Group: p.resolved.bare != nil, Waits: p.resolved.waits, Keeps: p.resolved.lives, Files: files, Listens: p.resolved.listens(), Scratch: os.TempDir()}
 	cfg.Extra, cfg.Joins = p.resolved.extras(), joins
 	born := in != nil && !p.resolved.placement.moved()
 	if in != nil && !born {

@@ -234,3 +234,41 @@ func TestStreamsGoOnBesideASupervisor(t *testing.T) {
 		t.Errorf("%d bytes, %v: %s", len(out), err, stderrOf(err))
 	}
 }
+
+// Each command of a sandbox that lives, or of a pool, has the Supervisor of New.
+func TestSupervisorAnswersCommandsOfASandboxThatLives(t *testing.T) {
+	sandboxtest.Need(t, sandboxtest.UserNamespaces())
+	var asked atomic.Int64
+	spec := Spec{
+		Seccomp: &seccomp.Policy{Default: seccomp.Allow, Rules: []seccomp.Rule{{Names: []string{"mkdir", "mkdirat"}, Action: seccomp.Notify}}},
+		Supervisor: func(context.Context, *Notification) Answer {
+			if asked.Add(1)%2 == 1 {
+				return Refuse(syscall.EDOM)
+			}
+			return Continue()
+		},
+	}
+	for name, open := range map[string]func() (runner, error){
+		"living": func() (runner, error) { return New(t.Context(), spec) },
+		"pool":   func() (runner, error) { return NewPool(t.Context(), spec, PoolOptions{Size: 1}) },
+	} {
+		s, err := open()
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		asked.Store(0)
+		for i := range 4 {
+			r, err := s.Run(t.Context(), Spec{Args: []string{"mkdir", "/tmp/x" + strconv.Itoa(i)}})
+			if err != nil || r.Ended != Exited || (r.ExitCode == 0) != (i%2 == 1) {
+				t.Errorf("%s, %d: %v, %v", name, i, r, err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if asked.Load() != 4 {
+			t.Errorf("%s: asked %d times", name, asked.Load())
+		}
+	}
+}
