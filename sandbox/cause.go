@@ -174,11 +174,11 @@ func profileName(program string) string {
 // character that would match another behind a backslash.
 func profilePath(program string) string {
 	var b strings.Builder
-	for _, c := range program {
-		if strings.ContainsRune(`\"*?[]{}^,`, c) {
+	for i := range len(program) { // by bytes: a path need not be UTF-8
+		if strings.IndexByte(`\"*?[]{}^,`, program[i]) >= 0 {
 			b.WriteByte('\\')
 		}
-		b.WriteRune(c)
+		b.WriteByte(program[i])
 	}
 	return `"` + b.String() + `"`
 }

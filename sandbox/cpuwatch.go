@@ -5,6 +5,7 @@ package sandbox
 import (
 	"bytes"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -90,7 +91,7 @@ func parseTicks(stat []byte) int64 {
 	var sum int64
 	for _, f := range fields[first : first+count] {
 		v, err := strconv.ParseInt(string(f), 10, 64)
-		if err != nil {
+		if err != nil || v < 0 || v > math.MaxInt64-sum {
 			return 0
 		}
 		sum += v

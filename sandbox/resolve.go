@@ -170,6 +170,12 @@ func (r *resolved) resolveNamespaces(spec *Spec, host *Host) error {
 		r.missing = append(r.missing, NewProc)
 		r.newProc = false
 	}
+	if r.newProc && !slices.Contains(host.facts.Devices, "null") {
+		r.newProc = false
+		if err := r.leaveOut(spec, NewProc, "a device /dev/null, to cover files of /proc", "as root: mknod -m 666 /dev/null c 1 3", true); err != nil {
+			faults = append(faults, err)
+		}
+	}
 	if r.watchCPU && !r.newProc {
 		r.watchCPU = false
 		if err := r.leaveOut(spec, CPUTimeLimit, "a new /proc, to see what the processes use", "", true); err != nil {

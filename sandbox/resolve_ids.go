@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -206,7 +207,8 @@ func parentID(ranges string, id int) (int, bool) {
 		if _, err := fmt.Sscan(line, &inside, &outside, &size); err != nil {
 			continue
 		}
-		if at := int64(id) - inside; at >= 0 && at < size {
+		// No kernel writes other numbers than these.
+		if at := int64(id) - inside; at >= 0 && at < size && outside >= 0 && outside <= math.MaxUint32-at {
 			return int(outside + at), true
 		}
 	}

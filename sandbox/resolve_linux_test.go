@@ -167,3 +167,17 @@ func TestNamespaceThatTheKernelLacks(t *testing.T) {
 		}
 	}
 }
+
+// Files of /proc are covered with the null device. A host without one gets no /proc, and is told why.
+func TestHostWithoutANullDevice(t *testing.T) {
+	host := pretendHost("amd64", 1000)
+	host.facts.Devices = nil
+	var missing *UnsupportedError
+	if p, err := Compile(Spec{Args: []string{"true"}}, host); !errors.As(err, &missing) || missing.Feature != NewProc || missing.Remedy == "" {
+		t.Errorf("%v, %v", p, err)
+	}
+	p, err := Compile(Spec{Args: []string{"true"}, AllowMissing: []Feature{NewProc}}, host)
+	if err != nil || !slices.Equal(p.resolved.missing, []Feature{NewProc}) {
+		t.Errorf("%v, %v", p, err)
+	}
+}

@@ -260,13 +260,17 @@ func covered(mountinfo string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	return coveredIn(string(b)), nil
+}
+
+func coveredIn(mountinfo string) []string {
 	var list []string
-	for line := range strings.Lines(string(b)) {
+	for line := range strings.Lines(mountinfo) {
 		const mountPoint = 4
 		fields := strings.Fields(line)
 		if len(fields) > mountPoint && strings.HasPrefix(fields[mountPoint], "/proc/") && !emptyInProc(fields[mountPoint]) {
 			list = append(list, fields[mountPoint])
 		}
 	}
-	return list, nil
+	return list
 }
