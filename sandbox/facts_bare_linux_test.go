@@ -206,8 +206,8 @@ func TestWithoutNamespacesNobodyOutsideIsReachedByNumber(t *testing.T) {
 		}
 	}
 	atEach(t, func(t *testing.T, abi int) {
-		got := insideBare(t, abi, nil, append(acts, "setpgid:")...)
-		for _, act := range append(acts, "setpgid:") {
+		got := insideBare(t, abi, nil, slices.Concat(acts, []string{"setpgid:"})...)
+		for _, act := range slices.Concat(acts, []string{"setpgid:"}) {
 			got.want(act, "EPERM", "EACCES")
 		}
 		// Its guard and its reaper are somebody outside too.
@@ -256,14 +256,14 @@ func TestWithoutNamespacesThereIsNoChannel(t *testing.T) {
 	}
 	acts = append(acts, finds...)
 	atEach(t, func(t *testing.T, abi int) {
-		got := insideBare(t, abi, bind(dir, true), append(acts, "keyring:", "pair:1", "pair:5")...)
-		for _, act := range append(acts, "keyring:") {
+		got := insideBare(t, abi, bind(dir, true), slices.Concat(acts, []string{"keyring:", "pair:1", "pair:5"})...)
+		for _, act := range slices.Concat(acts, []string{"keyring:"}) {
 			got.want(act, "EACCES", "EPERM")
 		}
 		got.want("pair:1", "ok")
 		got.want("pair:5", "ok")
-		got = insideBare(t, abi, func(s *Spec) { bind(dir, true)(s); s.Network = HostNetwork{} }, append(listeners, "socket:1,1,0", "socket:2,1,0", "socket:2,2,0", "listen:tcp,127.0.0.1:0")...)
-		for _, act := range append(listeners, "socket:1,1,0") {
+		got = insideBare(t, abi, func(s *Spec) { bind(dir, true)(s); s.Network = HostNetwork{} }, slices.Concat(listeners, []string{"socket:1,1,0", "socket:2,1,0", "socket:2,2,0", "listen:tcp,127.0.0.1:0"})...)
+		for _, act := range slices.Concat(listeners, []string{"socket:1,1,0"}) {
 			got.want(act, "EACCES")
 		}
 		for _, act := range []string{"socket:2,1,0", "socket:2,2,0", "listen:tcp,127.0.0.1:0"} {
