@@ -26,6 +26,7 @@ import (
 
 func init() {
 	callers["bare"] = func() error { return callBare(context.Background()) }
+	callers["filtered bare"] = func() error { return behindFilter("bare") }
 	callers["bare loop"] = func() error {
 		fmt.Println("looping")
 		for {
@@ -107,7 +108,22 @@ func TestWithoutUserNamespacesLandlockHoldsTheCommand(t *testing.T) {
 	if want := fmt.Sprintf("%d\nrefused\nrefused\n", os.Getuid()); got.Out != want {
 		t.Errorf("%q, want %q", got.Out, want)
 	}
-	checkBareTold(t, got)
+	checkBareTold(t, got, "max_user_namespaces")
+}
+
+// Docker's own profile refuses namespaces, and hides clone3: the control is that what does not list everything is
+// refused.
+func TestWithoutUserNamespacesDockersOwnProfileIsEnough(t *testing.T) {
+	file, _ := hostSecret(t)
+	bareHost(t, 0)
+	var got bareTold
+	if err := json.Unmarshal(behind(t, "filtered bare", "docker", lackingRun{}, markerEnv+"="+file), &got); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(got.Out, "\nrefused\nrefused\n") {
+		t.Errorf("%q", got.Out)
+	}
+	checkBareTold(t, got, "seccomp")
 }
 
 func TestRootWithoutUserNamespacesTheCommandIsSomebodyElse(t *testing.T) {
@@ -116,10 +132,11 @@ func TestRootWithoutUserNamespacesTheCommandIsSomebodyElse(t *testing.T) {
 	if uid, _, _ := strings.Cut(got.Out, "\n"); uid == "0" || !strings.HasSuffix(got.Out, "\nrefused\nrefused\n") {
 		t.Errorf("%q", got.Out)
 	}
-	checkBareTold(t, got)
+	checkBareTold(t, got, "max_user_namespaces")
 }
 
-func checkBareTold(t *testing.T, got bareTold) {
+// checkBareTold checks what such a caller tells, whose Spec without AllowMissing is refused for cause.
+func checkBareTold(t *testing.T, got bareTold, cause string) {
 	t.Helper()
 	if !slices.Equal(got.Missing, bareFeatures) {
 		t.Errorf("missing %v", got.Missing)
@@ -136,7 +153,7 @@ func checkBareTold(t *testing.T, got bareTold) {
 	if !strings.HasPrefix(by[Landlock], "landlock ABI ") || by[UserNamespace] != "" {
 		t.Errorf("%v", got.Enforced)
 	}
-	if !strings.Contains(got.Refused, "max_user_namespaces") || strings.Contains(got.Refused, "AllowMissing") {
+	if !strings.Contains(got.Refused, cause) || strings.Contains(got.Refused, "AllowMissing") {
 		t.Errorf("refused with %q", got.Refused)
 	}
 	for _, f := range bareFeatures[2:] {
