@@ -123,7 +123,10 @@ type parent struct {
 
 func (p *property) chooseRoot() {
 	p.world.parents = []parent{{path: "/", own: true, made: true}, {path: "/tmp", own: true, made: true}, {path: "/home/sandbox", own: true, made: true}, {path: "/var/tmp", own: true, made: true},
-		{path: "/var/run", own: true, made: true}, {path: "/etc", own: true, made: true}, {path: "/dev", own: true, made: true}, {path: "/usr", dirs: []string{"share"}}, {path: "/", dirs: []string{"tmp"}}}
+		{path: "/var/run", own: true, made: true}, {path: "/etc", own: true, made: true}, {path: "/dev", own: true, made: true}, {path: "/", dirs: []string{"tmp"}}}
+	if p.world.share == "/usr/share" {
+		p.world.parents = append(p.world.parents, parent{path: "/usr", dirs: []string{"share"}})
+	}
 	if !p.oneIn(4) || p.ofOthers() {
 		return
 	}
@@ -211,7 +214,7 @@ func (p *property) randomMount(i int) Mount {
 
 func (p *property) source(file bool) string {
 	if p.ofOthers() { // in a directory that nobody but the caller may enter
-		return pick(p, "", "/usr/share")
+		return pick(p, "", p.world.share)
 	}
 	if file {
 		return p.dir + "/text"
@@ -220,7 +223,7 @@ func (p *property) source(file bool) string {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return pick(p, p.dir+"/a", p.dir+"/b", p.dir+"/b/sub", p.dir+"/alias", rel, "/dev", "/usr/share")
+	return pick(p, p.dir+"/a", p.dir+"/b", p.dir+"/b/sub", p.dir+"/alias", rel, "/dev", p.world.share)
 }
 
 func (p *property) chooseCommand() {

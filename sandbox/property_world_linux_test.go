@@ -20,6 +20,7 @@ type world struct {
 	groups   []int
 	cwd      string
 	self     string // the program that observes
+	share    string // a directory of the host's that everybody may read: /usr/share where there is one
 	host     *victim.Observation
 	limits   [][2]uint64
 	parents  []parent
@@ -44,7 +45,10 @@ func hostWorld(t *testing.T) world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := world{uid: os.Geteuid(), gid: os.Getegid(), host: host, limits: host.Limits}
+	w := world{uid: os.Geteuid(), gid: os.Getegid(), host: host, limits: host.Limits, share: "/usr/share"}
+	if _, err := os.Stat(w.share); err != nil {
+		w.share = "/dev"
+	}
 	if w.groups, err = os.Getgroups(); err != nil {
 		t.Fatal(err)
 	}
