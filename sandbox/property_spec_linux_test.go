@@ -87,7 +87,8 @@ func (p *property) chooseIDs() {
 		r := reserve(p.t, 50)
 		s.UIDs, s.GIDs = r.UIDs, r.GIDs
 	case p.coin():
-		n := pick(p, 0, 1000, w.uid, 4000000000)
+		high := uint32(4000000000) // a variable: an int of 32 bits has no such constant
+		n := pick(p, 0, 1000, w.uid, int(high))
 		s.UIDs = idmap.Single(n, w.uid)
 		if p.coin() {
 			s.GIDs = idmap.Single(pick(p, 0, n, w.gid), w.gid)

@@ -186,7 +186,7 @@ func (c *caller) prepare() error {
 		c.values = append(c.values, 1<<shift, 1<<shift-1)
 	}
 	bad := ^uintptr(0)
-	c.values = append(c.values, bad, bad-1, bad>>1, bad>>32, bad-4095, 0x5412, 0x541c, 0x5401, 0x5413)
+	c.values = append(c.values, bad, bad-1, bad>>1, uintptr(uint64(bad)>>32), bad-4095, 0x5412, 0x541c, 0x5401, 0x5413)
 	c.fds = []uintptr{0, 1, 2, bad, bad - 99} // the last is AT_FDCWD
 	for fd := range uintptr(24) {
 		c.fds = append(c.fds, 3+fd)

@@ -240,7 +240,7 @@ func lookAt(p string) Place {
 	o := Place{Mode: st.Mode, UID: st.Uid, GID: st.Gid}
 	var fs unix.Statfs_t
 	if unix.Statfs(p, &fs) == nil {
-		o.Size = int64(fs.Blocks) * fs.Bsize
+		o.Size = int64(fs.Blocks) * int64(fs.Bsize)
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFLNK:
