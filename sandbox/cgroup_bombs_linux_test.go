@@ -23,7 +23,7 @@ func TestCgroupBoundsMemoryInEveryForm(t *testing.T) {
 	const limit = 40 << 20
 	bounded := inCgroup(t, Limits{MemoryMax: limit, PidsMax: 50})
 	larger := inCgroup(t, Limits{MemoryMax: 10 * limit, PidsMax: 50})
-	for _, form := range quick([]string{"anonymous", "pagetables", "memfd", "shm", "pipes", "sockets", "messages"}, "anonymous", "memfd", "shm") {
+	for _, form := range quick([]string{"anonymous", "pagetables", "memfd", "shm", "pipes", "sockets", "messages"}, "anonymous", "memfd", "shm", "messages") {
 		t.Run(form, func(t *testing.T) {
 			b := bomb{args: act("hold:" + form + ",100"), ended: OutOfMemory}
 			r, told := b.run(t, bounded)
