@@ -76,6 +76,10 @@ func (c *compilation) compileRules(b *plan.Builder) {
 }
 
 // compileGuard is the life of the guard. It has no wish of its own: when the command has ended it says how, and ends.
+//
+// It keeps both ends of its pipe, since rein is else nobody's once the reaper has ended, and a pipe that nobody reads
+// kills nobody. When a process ends, the kernel lets go of its files from the last to the first (task_work_run in
+// kernel/task_work.c), so that hold goes while rein is there: hence rein has the lower number.
 func (c *compilation) compileGuard(b *plan.Builder, arch kernel.Arch, rein int) {
 	b.Call("end with the reaper", kernel.Prctl(unix.PR_SET_PDEATHSIG, int(unix.SIGKILL)))
 	owner := kernel.Owner()
@@ -83,7 +87,7 @@ func (c *compilation) compileGuard(b *plan.Builder, arch kernel.Arch, rein int) 
 		c.compileBareCommand(b, owner, rein)
 	})
 	b.CloseBelow("leave the command's descriptors to it", c.report)
-	b.Close(rein, c.ruleset, c.lifeline)
+	b.Close(c.ruleset, c.lifeline) // rein stays: see below
 	if c.placement.moved() {
 		b.Close(c.word)
 	}

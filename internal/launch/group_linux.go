@@ -11,9 +11,10 @@ import (
 // lifeline is cut. For that somebody must have the far end open. The program's own processes do; that this one does
 // too is for the case that somebody has killed these.
 
-// groupPatience is how long such a program may take to end when its lifeline is cut, before its reaper is killed.
-// The reaper alone can see to it that nothing is left when it has ended.
-const groupPatience = time.Second
+// groupPatience is how long such a program may take to end when its lifeline is cut, before its reaper is killed. The
+// reaper is out of the command's reach, and it alone can see to it that nothing is left when it has ended, and count
+// what was used: it is not hurried by many processes, or by large ones, or by one that the kernel holds.
+const groupPatience = time.Minute
 
 // cut kills the processes of a program without a PID namespace. The kernel knows the group, and not its number, which
 // may be that of another one by now.
@@ -22,6 +23,46 @@ func (p *Process) cut() {
 		p.lifeline.Close() // it may be closed
 	}
 }
+
+// killGroup is Kill of such a program: its reaper is left to end by itself. p.mu is held.
+func (p *Process) killGroup() error {
+	if err := send(p.init, unix.SIGCONT); err != nil {
+		return err
+	}
+	p.wakeGuard()
+	if p.last == nil {
+		p.last = time.AfterFunc(groupPatience, func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			_ = send(p.init, unix.SIGKILL) // it may have ended
+		})
+	}
+	return nil
+}
+
+// wakeGuard lets the guard go on, if somebody outside has stopped it. It is among the children of the reaper; the
+// others are killed.
+func (p *Process) wakeGuard() {
+	children, err := childrenOf(p.pid)
+	if err != nil {
+		return // the host hides it: then the reaper's end is the guard's
+	}
+	reaper := member{pid: p.pid, fd: p.init}
+	for _, pid := range children {
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			continue // it has ended, or as above
+		}
+		if child := (member{pid: pid, fd: fd}); isChildOf(pid, reaper.pid) && child.isThere() && reaper.isThere() {
+			_ = send(fd, unix.SIGCONT) // it may have ended
+		}
+		unix.Close(fd)
+	}
+}
+
+// killedGuard is the end of a program whose reaper has ended by itself, as it is to, and whose guard has not told of
+// the command's end: then somebody has killed that, and with it the group.
+const killedGuard = unix.WaitStatus(unix.SIGKILL)
 
 // duplicate returns another descriptor of f.
 func duplicate(f *os.File) (*os.File, error) {

@@ -28,11 +28,12 @@ type Process struct {
 	far      *os.File   // with group: the program's end of the lifeline
 	joins    bool       // the program is a joiner's: where PID 1 is spoken of below, that is meant
 
-	mu      sync.Mutex // guards what follows against use after Close
-	pid     int        // of PID 1, as this program sees it; 0 is not known. It keeps its number until it is reaped
-	init    int        // pidfd of PID 1; -1 is none
-	command int        // pidfd of PID 2; -1 is none, or not asked for yet
-	gone    bool       // PID 1 was reaped, or is about to be: its number may be another's
+	mu      sync.Mutex  // guards what follows against use after Close
+	pid     int         // of PID 1, as this program sees it; 0 is not known. It keeps its number until it is reaped
+	init    int         // pidfd of PID 1; -1 is none
+	command int         // pidfd of PID 2; -1 is none, or not asked for yet
+	last    *time.Timer // with group: kills the reaper in the end; nil before Kill
+	gone    bool        // PID 1 was reaped, or is about to be: its number may be another's
 }
 
 // Exit is how a program ended.
@@ -41,7 +42,8 @@ type Exit struct {
 	// killed first, and everything in the sandbox with it.
 	Reported bool
 	Status   unix.WaitStatus
-	// Init is the wait status of init; 0 if somebody else in this program reaped it.
+	// Init is the wait status of init; 0 if somebody else in this program reaped it. Of a program without a PID
+	// namespace whose guard was killed it is that of one that was killed.
 	Init unix.WaitStatus
 	// Usage is of all processes of the sandbox; if somebody else in this program reaped init, of the
 	// command and those that it waited for. Not Counted, it is not known: init was killed before.
@@ -116,9 +118,18 @@ func (p *Process) bury(exit Exit) (Exit, error) {
 	if errors.Is(err, unix.ECHILD) {
 		// Somebody in this program waits for every child, or ignores SIGCHLD: what init reported stands.
 		exit.Counted = exit.Reported
+		if p.group && !exit.Reported {
+			exit.Init = killedGuard // or the reaper was
+		}
 		return exit, nil
 	}
 	exit.Init, exit.Usage, exit.Counted = status, usage, exit.Reported
+	if p.group {
+		exit.Counted = status.Exited() // the guard reports before the reaper has counted all
+		if !exit.Reported && exit.Counted {
+			exit.Init = killedGuard
+		}
+	}
 	return exit, err
 }
 
@@ -127,6 +138,9 @@ func (p *Process) Kill() error {
 	p.cut()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.group {
+		return p.killGroup()
+	}
 	if p.joins && p.findCommand() == nil {
 		_ = send(p.command, unix.SIGKILL) // it may have ended
 	}
@@ -232,9 +246,6 @@ func (p *Process) end() {
 		p.endJoin()
 		return
 	}
-	if p.group && p.AwaitEnd(groupPatience) {
-		return
-	}
 	_ = p.Kill() // it may have ended by itself
 }
 
@@ -318,6 +329,9 @@ func (p *Process) Close() {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.last != nil {
+		p.last.Stop()
+	}
 	for _, fd := range []int{p.init, p.command} {
 		if fd >= 0 {
 			unix.Close(fd)

@@ -39,12 +39,14 @@ func (c *checker) guardWait() *Fault {
 	case !c.has(didTell):
 		return c.fault(RuleReport, "the start is not told")
 	}
-	held := false
+	held, read := false, false
 	for fd := range c.fds {
 		switch kind := c.fds[fd].kind; {
 		case kind == rein:
-			// Closed first, it would be nobody's when the guard ends, if the reaper has ended.
-			return c.fault(RuleGroup, "the guard keeps both ends")
+			read = true
+		case kind == hold && !read:
+			// The last is let go of first: of a pipe that nobody reads nobody is told.
+			return c.fault(RuleGroup, "the guard does not keep the end that kills the group, or lets go of it before the other")
 		case kind == ruleset || c.isPayload(int64(fd)) && kind != closed:
 			return c.fault(RulePayload, "the guard keeps descriptor %d", fd)
 		case kind == hold:
