@@ -98,7 +98,10 @@ func (c *Cmd) start() error {
 		return &OpError{Index: -1, Op: "open the streams", Err: err}
 	}
 	err = c.launch(files)
-	if c.pool == nil && c.plan != nil && c.plan.again(err, c.spec.AllowMissing) {
+	for range moreStarts {
+		if err == nil || c.pool != nil || c.plan == nil || !c.plan.again(err, c.spec.AllowMissing) {
+			break
+		}
 		err = c.launch(files) // nothing has run
 	}
 	if errors.Is(err, context.Canceled) && c.ctx.Err() != nil {

@@ -1,13 +1,23 @@
 package sandbox
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/ringfence-go/ringfence/testing/sandboxtest"
 )
 
 // Facts about hosts whose kernel gives no new /proc (mount_too_revealing in fs/namespace.c).
+
+func init() {
+	callers["listened without a new proc"] = func() error { return callListened("without a new proc") }
+	callers["without a new proc"] = callWithoutProc
+}
 
 // hosts without a new /proc, by the scripts that make them.
 var noProcHosts = map[string][]string{
@@ -36,6 +46,39 @@ func TestWithoutANewProcThereIsNone(t *testing.T) {
 // twice.
 func TestRootWithoutANewProcForWhatNobodySees(t *testing.T) {
 	noNewProc(t, "noatime", []string{"unshare", "-m", "sh", "-c", `mount -o remount,bind,noatime /proc && exec "$0"`})
+}
+
+// What a start finds out comes one by one, and none of it is lost to the next.
+func TestRootWithoutANewProcAndUnderAListener(t *testing.T) {
+	cmd := caller(t, "listened without a new proc")
+	cmd.Args = append([]string{"unshare", "-m", "sh", "-c", `mount -o remount,bind,noatime /proc && exec "$0"`, cmd.Path}, cmd.Args[1:]...)
+	var err error
+	if cmd.Path, err = exec.LookPath("unshare"); err != nil {
+		sandboxtest.Skip(t, "unshare", err.Error())
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func callWithoutProc() error {
+	ctx := context.Background()
+	var faults []error
+	for range 2 {
+		r, err := Run(ctx, Spec{Args: []string{"true"}, AllowMissing: []Feature{NewProc}})
+		if err != nil || len(r.Missing) != 1 {
+			faults = append(faults, fmt.Errorf("%w: %+v", err, r))
+		}
+	}
+	p, err := NewPool(ctx, Spec{AllowMissing: []Feature{NewProc}}, PoolOptions{Size: 1})
+	if err != nil {
+		return errors.Join(append(faults, err)...)
+	}
+	defer p.Close()
+	if _, err := p.Run(ctx, Spec{Args: []string{"true"}}); err != nil {
+		faults = append(faults, err)
+	}
+	return errors.Join(faults...)
 }
 
 // noNewProc checks what there is on a host without a new /proc.

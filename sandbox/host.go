@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ringfence-go/ringfence/idmap"
 	"github.com/ringfence-go/ringfence/internal/probe"
 )
@@ -110,35 +108,18 @@ func (c *hostCache) get() (*Host, error) {
 	return c.host, nil
 }
 
-// noteListened remembers that a listener was refused.
-func (c *hostCache) noteListened() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.listened, c.host = true, nil
-}
-
-// noteNoProc remembers that a new /proc was refused, until the host is looked at again: mounts come and go.
-func (c *hostCache) noteNoProc() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.host != nil {
-		host := *c.host // others may be reading the one that there is
-		host.noProc = true
-		c.host = &host
-	}
-}
-
-// noteRefusal remembers for a moment that there are no user namespaces: they may be had again, with another sysctl
-// or when somebody gives some back.
-func (c *hostCache) noteRefusal(why *UnsupportedError) {
+// note remembers what a start has found out about the host, beside what is known of it, until it is looked at again:
+// mounts come and go, and sysctls are set.
+func (c *hostCache) note(found func(*Host)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.host == nil {
 		return // then nothing was started
 	}
-	host := *c.host
-	host.refusal = why
-	c.host, c.read = &host, time.Now()
+	host := *c.host // others may be reading the one that there is
+	found(&host)
+	c.listened = c.listened || host.listened
+	c.host, c.read = &host, time.Now() // so that the next start knows it
 }
 
 // has reports whether the kernel has this kind of namespace, by its name in /proc/PID/ns.
@@ -149,20 +130,4 @@ func (h *Host) has(namespace string) bool {
 		}
 	}
 	return false
-}
-
-// meetListener finds out whether the caller is under a filter with a listener, for those who would find out too late.
-// The try starts nothing: its command is a directory. How it fails otherwise, the caller will be told.
-func meetListener(ctx context.Context) {
-	mode, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0)
-	if err != nil || mode != unix.SECCOMP_MODE_FILTER {
-		return
-	}
-	if host, err := thisHost.get(); err != nil || host.listened {
-		return
-	}
-	c := Command(ctx, Spec{Args: []string{"/"}, AllowMissing: features[:]})
-	if c.Start() == nil {
-		_, _ = c.Wait()
-	}
 }

@@ -66,7 +66,10 @@ func NewPool(ctx context.Context, spec Spec, options PoolOptions) (*Pool, error)
 	p.ctx, p.cancel = context.WithCancel(ctx)
 	meetListener(p.ctx)
 	first, err := p.begin()
-	if err != nil && p.plan != nil && p.plan.again(err, spec.AllowMissing) {
+	for range moreStarts {
+		if err == nil || p.plan == nil || !p.plan.again(err, spec.AllowMissing) {
+			break
+		}
 		first, err = p.begin()
 	}
 	if err != nil {

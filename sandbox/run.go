@@ -111,30 +111,38 @@ func (p *Plan) launchImage(ctx context.Context, img []byte, files []*os.File, in
 	return nil, p.startError(ctx, err)
 }
 
+// moreStarts is how often a start is made again: each may find one more thing that again knows of.
+const moreStarts = 3
+
 // again reports whether a start failed for something that the next plan does without, or has anew. Many may
 // fail of the same at once.
 func (p *Plan) again(err error, allowed []Feature) bool {
-	var u *UnsupportedError
-	if errors.As(err, &u) && u.Feature == NewProc && p.resolved.newProc && slices.Contains(allowed, NewProc) {
-		thisHost.noteNoProc()
-		return true
-	}
-	if errors.As(err, &u) && u.Feature == SeccompNotify && !p.resolved.filter.supervised() {
-		// What is lost is the name of a call that ends the command, and no protection.
-		thisHost.noteListened()
-		return true
-	}
-	if u != nil && u.Feature == UserNamespace && p.resolved.bare == nil && slices.Contains(allowed, UserNamespace) &&
-		// That others have used them up is no reason to do without: it would be for anybody to bring about.
-		(!usedUp(u) || slices.Contains(p.resolved.facts.Forbidden, "user")) {
-		thisHost.noteRefusal(u)
-		return true
-	}
 	if errors.Is(err, cgroup.ErrRemoved) {
 		trees.drop(p.resolved.placement.tree)
 		return true
 	}
-	return false
+	var u *UnsupportedError
+	if !errors.As(err, &u) {
+		return false
+	}
+	switch {
+	case u.Feature == NewProc && p.resolved.newProc && slices.Contains(allowed, NewProc):
+		thisHost.note(func(h *Host) { h.noProc = true })
+	case u.Feature == SeccompNotify && !p.resolved.filter.supervised():
+		// What is lost is the name of a call that ends the command, and no protection.
+		thisHost.note(func(h *Host) { h.listened = true })
+	case u.Feature == UserNamespace && p.resolved.bare == nil && slices.Contains(allowed, UserNamespace) && p.lacksUsers(u):
+		thisHost.note(func(h *Host) { h.refusal = u })
+	default:
+		return false
+	}
+	return true
+}
+
+// lacksUsers reports whether the host gives no user namespaces. That others have used them up is no reason to do
+// without: it would be for anybody to bring about.
+func (p *Plan) lacksUsers(u *UnsupportedError) bool {
+	return !usedUp(u) || slices.Contains(p.resolved.facts.Forbidden, "user")
 }
 
 // usage completes a Usage. What the kernel has counted for nobody is not known.
