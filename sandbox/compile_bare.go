@@ -82,9 +82,8 @@ func (c *compilation) compileRules(b *plan.Builder) {
 // kernel/task_work.c), so that hold goes while rein is there: hence rein has the lower number.
 func (c *compilation) compileGuard(b *plan.Builder, arch kernel.Arch, rein int) {
 	b.Call("end with the reaper", kernel.Prctl(unix.PR_SET_PDEATHSIG, int(unix.SIGKILL)))
-	owner := kernel.Owner()
-	c.watched = b.CloneWatched("start a process for the command", arch, owner, plan.Command, func(b *plan.Builder) {
-		c.compileBareCommand(b, owner, rein)
+	c.watched = b.CloneWatched("start a process for the command", arch, c.started, plan.Command, func(b *plan.Builder) {
+		c.compileBareCommand(b, rein)
 	})
 	b.CloseBelow("leave the command's descriptors to it", c.report)
 	b.Close(c.ruleset, c.lifeline) // rein stays: see below
@@ -92,21 +91,22 @@ func (c *compilation) compileGuard(b *plan.Builder, arch kernel.Arch, rein int) 
 		b.Close(c.word)
 	}
 	b.Call("let the guard do nothing but wait and report", kernel.Seccomp(c.bare.guardFilter))
-	b.Call("tell the caller of the start", kernel.SendFDs(c.report, c.started, "started", c.watched)).Returns(int64(len(c.started.Bytes)))
-	b.Call("wait until the command ends", kernel.Waitid(c.watched, c.ended, plan.RecordInfo, plan.RecordSpent))
+	b.Call("tell the caller of the start", kernel.Write(c.report, c.started, "started")).Returns(int64(len(c.started.Bytes)))
+	// It is reaped by the reaper, when its end was told: until then its ID, which the caller has, is its own.
+	b.Call("wait until the command ends", kernel.WaitidKeeping(c.watched, c.ended, plan.RecordInfo, plan.RecordSpent))
 	b.Call("tell the caller of the end", kernel.Write(c.report, c.ended, "ended")).Returns(int64(len(c.ended.Bytes)))
 	b.Call("end the guard, and with it the command's group", kernel.Exit(0))
 }
 
 // compileBareCommand writes what a process does on its way to being the command.
-func (c *compilation) compileBareCommand(b *plan.Builder, owner *kernel.Memory, rein int) {
+func (c *compilation) compileBareCommand(b *plan.Builder, rein int) {
 	b.Call("start a session, and a process group", kernel.Setsid()).ReturnsAny()
 	for _, line := range []struct {
 		what string
 		fd   int
 	}{{"the guard", rein}, {"the caller", c.lifeline}} {
 		label := "kill the group when " + line.what + " is gone"
-		b.Call(label+": for this group", kernel.SetOwnerOf(line.fd, owner))
+		b.Call(label+": for this group", kernel.SetOwnerOf(line.fd, c.started, plan.RecordOwner))
 		b.Call(label+": with SIGKILL", kernel.SetSignal(line.fd, unix.SIGKILL))
 		b.Call(label+": from now on", kernel.SetAsync(line.fd))
 	}

@@ -93,6 +93,13 @@ func Waitid(pidfd int, m *Memory, info, rusage int) Call {
 		named(unix.WEXITED, "WEXITED"), {Mem: m, Offset: rusage, Text: "&rusage"}}}
 }
 
+// WaitidKeeping is Waitid, and leaves the process to be waited for by somebody else: its ID stays its own.
+func WaitidKeeping(pidfd int, m *Memory, info, rusage int) Call {
+	c := Waitid(pidfd, m, info, rusage)
+	c.Args[3] = named(unix.WEXITED|unix.WNOWAIT, "WEXITED|WNOWAIT")
+	return c
+}
+
 // Getrusage writes to m what the children of the process have used that it has waited for, with theirs.
 func Getrusage(m *Memory, at int) Call {
 	return Call{Name: "getrusage", Args: []Arg{named(unix.RUSAGE_CHILDREN, "RUSAGE_CHILDREN"), {Mem: m, Offset: at, Text: "&rusage"}}}

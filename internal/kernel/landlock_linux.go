@@ -115,20 +115,18 @@ func Pipe(m *Memory) Call {
 	return Call{Name: "pipe2", Args: []Arg{{Mem: m, Text: "&ends"}, named(unix.O_CLOEXEC, "O_CLOEXEC")}}
 }
 
-// Owner returns struct f_owner_ex for a group of processes, whose ID stands at OwnerID.
-func Owner() *Memory {
-	const group = 2 // F_OWNER_PGRP of linux/fcntl.h
-	m := Zeroed(8)
-	m.put32(0, group)
-	return m
-}
+// OwnerGroup is F_OWNER_PGRP of linux/fcntl.h: the first member of struct f_owner_ex, for a group of processes.
+const OwnerGroup = 2
+
+// PutOwner writes struct f_owner_ex for a group of processes to the given offset of m. The ID is OwnerID behind it.
+func PutOwner(m *Memory, at int) { m.put32(at, OwnerGroup) }
 
 // OwnerID is where the ID stands in struct f_owner_ex.
 const OwnerID = 4
 
-// SetOwnerOf makes who stands in m the owner of the signals of fd.
-func SetOwnerOf(fd int, m *Memory) Call {
-	return fcntl(fd, unix.F_SETOWN_EX, "F_SETOWN_EX", Arg{Mem: m, Text: "{F_OWNER_PGRP, own}"})
+// SetOwnerOf makes who stands at the given offset of m the owner of the signals of fd.
+func SetOwnerOf(fd int, m *Memory, at int) Call {
+	return fcntl(fd, unix.F_SETOWN_EX, "F_SETOWN_EX", Arg{Mem: m, Offset: at, Text: "{F_OWNER_PGRP, own}"})
 }
 
 // SetSignal makes sig the signal of fd.

@@ -47,7 +47,7 @@ func (p *Process) findCommand() error {
 	switch {
 	case p.command >= 0:
 		return nil
-	case p.init < 0 || p.gone:
+	case p.init < 0 || p.gone || p.group:
 		return ErrEnded
 	}
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", p.pid, p.pid))

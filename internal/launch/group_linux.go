@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"errors"
 	"os"
 	"time"
 
@@ -22,6 +23,30 @@ func (p *Process) cut() {
 	if p.group {
 		p.lifeline.Close() // it may be closed
 	}
+}
+
+// adoptCommand takes the command by its ID, once all else of the start was told. The guard tells of the end before
+// anybody reaps the command: if it has not when the pidfd is open, the ID was the command's.
+//
+// NOTE: somebody outside may have killed the guard meanwhile, and all other IDs may have been used since then by who
+// leads a group. No test has shown that.
+func (p *Process) adoptCommand(pid int) error {
+	if p.early != nil {
+		return nil // it has ended
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return os.NewSyscallError("pidfd_open", err)
+	}
+	if group, err := unix.Getpgid(pid); err != nil || group != pid || p.report.waits() {
+		unix.Close(fd)
+		return nil
+	}
+	p.watch(fd)
+	return nil
 }
 
 // killGroup is Kill of such a program: its reaper is left to end by itself. p.mu is held.

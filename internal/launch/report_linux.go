@@ -69,6 +69,16 @@ func (r *report) read() (plan.Record, []int, error) {
 	return record, fds, nil
 }
 
+// waits reports whether there is something to read, be it the end.
+func (r *report) waits() (waits bool) {
+	_ = r.conn.Control(func(fd uintptr) { // it fails if r is closed
+		var b [1]byte
+		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		waits = !errors.Is(err, unix.EAGAIN)
+	})
+	return waits
+}
+
 func descriptors(control []byte) ([]int, error) {
 	messages, err := unix.ParseSocketControlMessage(control)
 	if err != nil {

@@ -39,7 +39,7 @@ type Config struct {
 	// Keeps says that the program has no command.
 	Keeps bool
 	// Group says that the program has no PID namespace: what is spoken of as PID 1 is its reaper, and its
-	// processes are killed when the lifeline is cut. The pidfd of the command comes as with Joins.
+	// processes are killed when the lifeline is cut.
 	Group bool
 	// Extra is how many descriptors come with the start. With Joins the pidfd of the command comes after
 	// them, and Listens says that the listener of the command's filter comes last.
@@ -181,7 +181,10 @@ func (s *start) see(stub *os.Process) error {
 		// stub stood still: it is not what went wrong.
 		return &DiedError{unix.WaitStatus(status)}
 	}
-	return s.follow()
+	if err := s.follow(); err != nil || !s.p.group {
+		return err
+	}
+	return s.p.adoptCommand(s.group)
 }
 
 // start is a Process in the making, and the ends of its channels that the program gets.
@@ -191,6 +194,7 @@ type start struct {
 	theirs []*os.File
 	word   *os.File // the end at which the caller says when to go on
 	inbox  *os.File // the end at which the caller says what to execute
+	group  int      // the command's ID, of a program without a PID namespace
 }
 
 func (s *start) open() error {
@@ -334,7 +338,7 @@ func (s *start) note(record plan.Record, fds []int) error {
 		}
 		return s.mapIDs(record.PID)
 	case plan.Started:
-		s.p.Started = time.Now()
+		s.p.Started, s.group = time.Now(), record.Group
 		return s.take(fds)
 	case plan.Ready:
 		s.p.ready = true
@@ -347,8 +351,7 @@ func (s *start) note(record plan.Record, fds []int) error {
 // take takes over the descriptors that came with the start.
 func (s *start) take(fds []int) error {
 	want := s.cfg.Extra
-	watched := s.p.joins || s.p.group
-	if watched {
+	if s.p.joins {
 		want++
 	}
 	if s.cfg.Listens {
@@ -365,7 +368,7 @@ func (s *start) take(fds []int) error {
 		}
 		s.p.extra = append(s.p.extra, os.NewFile(uintptr(fd), "from the sandbox"))
 	}
-	if watched {
+	if s.p.joins {
 		s.p.watch(fds[s.cfg.Extra])
 	}
 	if !s.cfg.Listens {

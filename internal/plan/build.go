@@ -211,12 +211,13 @@ func (b *Builder) Clone(label string, f kernel.CloneFlags, arch kernel.Arch, rec
 	b.fork(label, kernel.Clone(f, arch, record, RecordPID, nil, 0), f, process, child)
 }
 
-// CloneWatched is Clone of a process that shares the memory, and finds its own ID in owner. It returns the
-// number of the pidfd that b gets.
-func (b *Builder) CloneWatched(label string, arch kernel.Arch, owner *kernel.Memory, process Process, child func(*Builder)) int {
+// CloneWatched is Clone of a process that shares the memory, and finds its own ID in started, where it owns what it
+// asks for. It returns the number of the pidfd that b gets.
+func (b *Builder) CloneWatched(label string, arch kernel.Arch, started *kernel.Memory, process Process, child func(*Builder)) int {
 	const f = unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PIDFD | unix.CLONE_CHILD_SETTID
 	pidfd := b.fds.lowest()
-	b.fork(label, kernel.Clone(f, arch, kernel.Zeroed(4), 0, owner, kernel.OwnerID), f, process, child)
+	kernel.PutOwner(started, RecordOwner)
+	b.fork(label, kernel.Clone(f, arch, kernel.Zeroed(4), 0, started, RecordOwner+kernel.OwnerID), f, process, child)
 	return pidfd
 }
 

@@ -114,10 +114,11 @@ func (c *checker) clone() *Fault {
 	return nil
 }
 
-// isOwner reports whether an argument is where struct f_owner_ex of a group takes its ID.
+// isOwner reports whether an argument is where struct f_owner_ex of a group takes its ID, in the record of the start.
 func (c *checker) isOwner(arg int) bool {
 	a := &c.op.Call.Args[arg]
-	return a.Mem != nil && a.Offset == kernel.OwnerID && string(a.Mem.Bytes) == string(kernel.Owner().Bytes) && len(a.Mem.Refs) == 0
+	return a.Mem != nil && a.Offset == RecordOwner+kernel.OwnerID && len(a.Mem.Bytes) >= RecordNotes && len(a.Mem.Refs) == 0 &&
+		binary.LittleEndian.Uint32(a.Mem.Bytes) == uint32(Started) && binary.LittleEndian.Uint32(a.Mem.Bytes[RecordOwner:]) == kernel.OwnerGroup
 }
 
 // beforeBare holds when a process is started.

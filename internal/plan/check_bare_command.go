@@ -16,8 +16,8 @@ func (c *checker) bareGuard() *Fault {
 		return c.barePrctl()
 	case name == "seccomp" && c.has(didFork) && !c.has(didFilter):
 		return c.bareFilter()
-	case name == "sendmsg" && c.has(didFilter):
-		return c.sendmsg()
+	case name == "write" && c.has(didFilter) && !c.has(didTell):
+		return c.tellGroup()
 	case name == "waitid" && c.waited == 0:
 		return c.guardWait()
 	case name == "write" && c.value(0) == int64(c.p.Report):
@@ -30,9 +30,20 @@ func (c *checker) bareGuard() *Fault {
 	return nil
 }
 
+// tellGroup is the write of the start, with the ID by which the caller finds the command. No descriptor is sent:
+// those in flight are counted for the user, so that a payload could have all starts fail.
+func (c *checker) tellGroup() *Fault {
+	record := &c.op.Call.Args[1]
+	if c.value(0) != int64(c.p.Report) || record.Mem == nil || record.Mem != c.owner || record.Offset != 0 || c.value(2) != int64(len(record.Mem.Bytes)) {
+		return c.fault(RuleReport, "it is not the start that is told")
+	}
+	c.done |= didTell
+	return nil
+}
+
 func (c *checker) guardWait() *Fault {
 	switch {
-	case c.value(0) != unix.P_PIDFD || c.value(1) != c.watched || c.value(3) != unix.WEXITED || c.op.Any:
+	case c.value(0) != unix.P_PIDFD || c.value(1) != c.watched || c.value(3) != unix.WEXITED|unix.WNOWAIT || c.op.Any:
 		return c.fault(RuleUntil, "it waits for something else")
 	case c.bytes(2, RecordSpent-RecordInfo) == nil || c.bytes(4, sizeofWaited-RecordSpent) == nil:
 		return c.fault(RuleMemory, "a status or usage")
@@ -127,7 +138,7 @@ func (c *checker) hitch() *Fault {
 	case command == unix.F_SETFD && value == unix.FD_CLOEXEC && m == nil:
 		c.at(0).closeOnExec = true
 		return nil
-	case command == unix.F_SETOWN_EX && m != nil && m == c.owner && c.op.Call.Args[2].Offset == 0 && c.has(didSession):
+	case command == unix.F_SETOWN_EX && m != nil && m == c.owner && c.op.Call.Args[2].Offset == RecordOwner && c.has(didSession):
 		step = reinOwner
 	case command == unix.F_SETSIG && value == int64(unix.SIGKILL) && m == nil:
 		step = reinSignal

@@ -40,12 +40,11 @@ func sampleBare() *Program {
 		b.Pipe("pipe")
 		b.Clone("fork guard", 0, arch, nil, Guard, func(b *Builder) {
 			b.Call("guard follows", kernel.Prctl(unix.PR_SET_PDEATHSIG, int(unix.SIGKILL)))
-			owner := kernel.Owner()
-			b.CloneWatched("fork command", arch, owner, Command, func(b *Builder) {
+			b.CloneWatched("fork command", arch, started, Command, func(b *Builder) {
 				b.Call("setsid", kernel.Setsid()).ReturnsAny()
 				for _, fd := range []int{rein, sampleLifeline} {
 					name := map[int]string{rein: "rein", sampleLifeline: "lifeline"}[fd]
-					b.Call(name+" owner", kernel.SetOwnerOf(fd, owner))
+					b.Call(name+" owner", kernel.SetOwnerOf(fd, started, RecordOwner))
 					b.Call(name+" signal", kernel.SetSignal(fd, unix.SIGKILL))
 					b.Call(name+" async", kernel.SetAsync(fd))
 				}
@@ -66,8 +65,8 @@ func sampleBare() *Program {
 			b.CloseBelow("guard leaves streams", sampleReport)
 			b.Call("guard drops ruleset", kernel.Close(rules))
 			b.Call("guard seccomp", kernel.Seccomp(make([]byte, 8)))
-			b.Call("tell start", kernel.SendFDs(sampleReport, started, "started", watched)).Returns(int64(len(started.Bytes)))
-			b.Call("wait", kernel.Waitid(watched, ended, RecordInfo, RecordSpent))
+			b.Call("tell start", kernel.Write(sampleReport, started, "started")).Returns(int64(len(started.Bytes)))
+			b.Call("wait", kernel.WaitidKeeping(watched, ended, RecordInfo, RecordSpent))
 			b.Call("tell end", kernel.Write(sampleReport, ended, "ended")).Returns(int64(len(ended.Bytes)))
 			b.Call("end guard", kernel.Exit(0))
 		})
@@ -105,7 +104,10 @@ var bareBreaks = []breach{
 	{RuleLifeline, "the command outlives the guard", without("command follows")},
 	{RuleGroup, "no session", without("setsid")},
 	{RuleGroup, "another signal", with("rein signal", func(op *Op) { op.Call.Args[2].Value = int64(unix.SIGTERM) })},
-	{RuleGroup, "the group of somebody else", with("lifeline owner", func(op *Op) { op.Call.Args[2].Mem = kernel.Owner() })},
+	{RuleGroup, "the group of somebody else", with("lifeline owner", func(op *Op) { op.Call.Args[2].Mem = NewRecord(Started, 2) })},
+	{RuleReport, "another start", with("tell start", func(op *Op) { op.Call.Args[1].Mem = NewRecord(Started, 2) })},
+	{RuleBare, "a descriptor is sent", with("tell start", func(op *Op) { op.Call = kernel.SendFDs(sampleReport, NewRecord(Started, 2), "started", 8) })},
+	{RuleUntil, "the ID may be another's", with("wait", func(op *Op) { op.Call.Args[3].Value = unix.WEXITED })},
 	{RuleLifeline, "the guard's end kills nobody", without("rein async")},
 	{RuleGroup, "the caller may be gone", without("look")},
 	{RuleGroup, "the reaper holds the group too", without("reaper drops hold")},

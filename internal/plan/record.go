@@ -29,6 +29,7 @@ const (
 	RecordIndex  = 4                                      // Failed: the op, 4 bytes
 	RecordResult = 8                                      // Failed: its result, 8 bytes
 	RecordPID    = 4                                      // Cloned, Started: the process ID as its parent sees it, 4 bytes
+	RecordOwner  = 8                                      // Started, without namespaces: struct f_owner_ex of the command's group
 	RecordNotes  = 16                                     // Started: kept results, 8 bytes each
 	RecordStatus = 4                                      // Ended: wait status, 4 bytes
 	RecordUsage  = 8                                      // Ended: struct rusage
@@ -76,6 +77,7 @@ type Record struct {
 	Index  int             // Failed
 	Result int64           // Failed
 	PID    int             // Cloned, Started
+	Group  int             // Started, without namespaces: the command's ID, and its group's
 	Notes  []int64         // Started
 	Status unix.WaitStatus // Ended
 	Usage  unix.Rusage     // Ended: of the command and those it waited for
@@ -102,6 +104,9 @@ func ParseRecord(b []byte) (Record, error) {
 		r.Result = int64(binary.LittleEndian.Uint64(b[RecordResult:]))
 	case Cloned, Started:
 		r.PID = int(int32(binary.LittleEndian.Uint32(b[RecordPID:])))
+		if r.Kind == Started {
+			r.Group = int(int32(binary.LittleEndian.Uint32(b[RecordOwner+kernel.OwnerID:])))
+		}
 		for at := RecordNotes; at+8 <= len(b); at += 8 {
 			r.Notes = append(r.Notes, int64(binary.LittleEndian.Uint64(b[at:])))
 		}

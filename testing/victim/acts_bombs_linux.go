@@ -36,6 +36,7 @@ var takers = map[string]func(i int) error{
 	},
 	"directory": deeper,
 	"zombie":    zombie,
+	"inflight":  inFlight,
 	"process":   process,
 }
 
@@ -102,6 +103,15 @@ func zombie(int) error {
 	}
 	// Until it is one.
 	return unix.Waitid(unix.P_PID, int(pid), nil, unix.WEXITED|unix.WNOWAIT, nil)
+}
+
+// inFlight sends many descriptors to where nobody receives them.
+func inFlight(int) error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	return unix.Sendmsg(pair[0], []byte{0}, unix.UnixRights(make([]int, 100)...), nil, unix.MSG_DONTWAIT)
 }
 
 // process starts a child that stays.
