@@ -1,6 +1,8 @@
 package sandbox
 
 import (
+	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,6 +68,21 @@ func TestRootProcIsReadOnlyForTheHostsRoot(t *testing.T) {
 	root := func(s *Spec) { s.UIDs, s.GIDs = idmap.Single(0, 0), idmap.Single(0, 0) }
 	procTellsNothing(t, root, "/proc")
 	procTellsNothing(t, func(s *Spec) { root(s); mountProc(s) }, "/a/p")
+}
+
+// A whole /proc is the kernel's: before it was refused, this command could write to the host's core_pattern.
+func TestRootWholeProcIsNotForTheHostsRoot(t *testing.T) {
+	whole := Spec{Args: []string{"test", "-w", "/proc/sys/kernel/core_pattern"}, Mounts: []Mount{{Type: Proc, Target: "/proc", Writable: true}}}
+	if r := run(t, whole); r.ExitCode != 1 {
+		t.Errorf("without the host's root: %+v", r)
+	}
+	for _, ids := range []idmap.Map{idmap.Single(0, 0), {{ContainerID: 5, HostID: 0, Size: 1}, {ContainerID: 0, HostID: 7, Size: 1}}} {
+		whole.UIDs, whole.GIDs = ids, idmap.Single(0, 7)
+		var fault *SpecError
+		if r, err := Run(context.Background(), whole); !errors.As(err, &fault) || fault.Field != "Mounts[0].Writable" {
+			t.Errorf("%v: %+v, %v", ids, r, err)
+		}
+	}
 }
 
 func mountProc(s *Spec) { s.Mounts = append(s.Mounts, Mount{Type: Proc, Target: "/a/p"}) }

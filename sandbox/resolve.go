@@ -232,6 +232,9 @@ func (r *resolved) resolveMounts(spec *Spec, host *Host) error {
 			// It would show the host's queues. Of a host whose kernel has no such namespaces this says it first.
 			faults = append(faults, &UnsupportedError{Feature: IPCNamespace, Needs: fmt.Sprintf("an ipc namespace for the queues of Mounts[%d]", i)})
 		}
+		if m.Type == Proc && m.Writable && r.ids.hasHostRoot(host) {
+			faults = append(faults, &SpecError{Field: fmt.Sprintf("Mounts[%d].Writable", i), Reason: "UIDs map the host's root, who could change the host's kernel by the whole of a /proc"})
+		}
 		if m.Type == Bind {
 			// A relative source stays one: a directory above the working directory may be closed to
 			// the caller, and the set-up starts in the same one.

@@ -30,6 +30,17 @@ type ids struct {
 	groups   []int
 }
 
+// hasHostRoot reports whether ID 0 of the namespace around the caller's is mapped. Whether that is the host's very
+// own is for its kernel to know; it is at least root of whatever the caller is in.
+func (ids *ids) hasHostRoot(host *Host) bool {
+	for _, r := range ids.uids {
+		if outside, ok := parentID(host.facts.Caller.UIDRanges, r.HostID); r.HostID == 0 && ok && outside == 0 {
+			return true
+		}
+	}
+	return false
+}
+
 const (
 	rootContainerID = 1000  // the ID inside for a caller that is root; one that nothing confuses with root or nobody
 	overflowID      = 65534 // nobody: what stands for IDs that are not mapped (user_namespaces(7))

@@ -188,8 +188,9 @@ type Mount struct {
 
 	// Writable lets the command write. Zero is read-only: for Bind with all its submounts, for File
 	// the file. A Tmpfs is there to be written and needs no Writable; what it holds is thrown away. A Proc that
-	// is Writable is whole: nothing of it is hidden or read-only, but for what its owners keep to themselves. On
-	// /proc it is what sandboxes inside need, to whom the kernel gives no /proc otherwise.
+	// is Writable is whole: nothing of it is hidden or read-only, but for what its owners keep to themselves; it is
+	// refused where UIDs map the host's root, to whom the host's sysctls belong. On /proc it is what sandboxes
+	// inside need, to whom the kernel gives no /proc otherwise.
 	Writable bool
 
 	// Data is what a File holds. A Writable File can be changed inside; Data stays as it is.
