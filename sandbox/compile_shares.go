@@ -34,7 +34,7 @@ func (c *compilation) compileShares(b *plan.Builder) {
 		{"sys/user/max_inotify_instances", c.facts.InotifyInstances}, {"sys/user/max_inotify_watches", c.facts.InotifyWatches},
 	} {
 		name, value := path.Base(l.file), strconv.Itoa(share(l.all))
-		fd := b.Open("open "+name, kernel.Openat2(c.proc, l.file, unix.O_WRONLY|unix.O_CLOEXEC, unix.RESOLVE_NO_SYMLINKS))
+		fd := b.Open("open "+name, kernel.Openat2(c.proc, l.file, unix.O_WRONLY|unix.O_CLOEXEC, unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV))
 		b.WriteString("set "+name+" to "+value, fd, value)
 		b.Close(fd)
 	}

@@ -108,7 +108,7 @@ func TestSharesAreTheOnlyLimitsOfTheKernelThatAreSet(t *testing.T) {
 				changed := *p.program
 				changed.Ops = append([]*plan.Op{}, p.program.Ops...)
 				other := *op
-				other.Call = kernel.Openat2(int(op.Call.Args[0].Value), path, unix.O_WRONLY|unix.O_CLOEXEC, unix.RESOLVE_NO_SYMLINKS)
+				other.Call = kernel.Openat2(int(op.Call.Args[0].Value), path, unix.O_WRONLY|unix.O_CLOEXEC, unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV)
 				changed.Ops[i] = &other
 				if err := plan.Check(&changed); err == nil {
 					t.Errorf("%s may be opened", path)

@@ -46,6 +46,11 @@ type checker struct {
 	data     int     // bytes that ops have pointed to
 	put      []attachment
 	puts     [64]attachment // room for put
+	loose    int            // mounts that are attached nowhere
+	unset    int            // limits of the user namespace that were opened and not set
+	// The mounts of new file systems, by the ops that made them, that devices were attached in, and those
+	// that were made read-only.
+	devices, sealed []int32
 
 	waited int            // the op that waits for PID 2; 0 is none
 	heard  int64          // the listener, once PID 1 has forked the command; -1 is none

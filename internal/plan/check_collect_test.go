@@ -64,7 +64,7 @@ func TestCheckKnowsTheHeldNamespace(t *testing.T) {
 		{RuleHostPath, "by whatever is in the working directory", instead("hold mounts", kernel.Openat(0, "/proc/self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0))},
 		{RulePath, "from the sandbox's tree", func(p *Program) {
 			after("seal", kernel.Openat(unix.AT_FDCWD, "/proc/self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0))(p)
-			p.Ops[find(p, "new")].Want = 12
+			p.Ops[find(p, "new")].Want = 13
 		}},
 		{RuleDescriptor, "something is created in it", instead("make usr", kernel.Mkdirat(5, "usr", 0o755))},
 		{RulePayload, "the command has it", with("close rest on exec", func(op *Op) { op.Call.Args[0].Value = 6 })},

@@ -16,7 +16,9 @@ type kind uint8
 const (
 	closed    kind = iota
 	inherited      // from the caller
-	created        // a new file, a file of the ID maps, or a limit of the user namespace
+	created        // a new file, or a file of the ID maps
+	share          // a limit of PID 1's own user namespace
+	lowered        // the same once it was written
 	resolved       // by openat2
 	hostTree       // a copy of mounts of the host
 	ownTree        // a copy of mounts of the sandbox
@@ -47,6 +49,7 @@ type descriptor struct {
 	devpts      bool  // a mount: of terminals
 	proc        bool  // a mount: of processes
 	op          int32 // that opened it, -1 is none
+	mount       int32 // an own mount or directory: the op that made the mount
 	onWrite     facts // what a write to it does
 }
 
@@ -268,6 +271,9 @@ func (c *checker) write() *Fault {
 	}
 	if c.at(0).kind == counter {
 		return c.meet(didPost)
+	}
+	if c.at(0).kind == share {
+		return c.lower()
 	}
 	if c.at(0).kind != created {
 		return c.fault(RuleDescriptor, "%d is no new file", c.value(0))

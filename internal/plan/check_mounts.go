@@ -4,6 +4,7 @@ package plan
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -57,7 +58,8 @@ func (c *checker) fsmount() *Fault {
 		return c.fault(RuleRestrict, "attributes %#x", c.value(2))
 	}
 	of := text(&c.p.Ops[c.at(0).op].Call.Args[0])
-	return c.open(descriptor{kind: ownMount, restricted: true, devpts: of == "devpts", proc: of == "proc"})
+	c.loose++
+	return c.open(descriptor{kind: ownMount, restricted: true, mount: int32(c.i), devpts: of == "devpts", proc: of == "proc"})
 }
 
 func (c *checker) mountSetattr() *Fault {
@@ -78,6 +80,9 @@ func (c *checker) mountSetattr() *Fault {
 	case ownMount:
 	default:
 		return c.fault(RuleDescriptor, "%d is no mount", c.value(0))
+	}
+	if set&unix.MOUNT_ATTR_RDONLY != 0 && d.kind == ownMount {
+		c.sealed = append(c.sealed, d.mount)
 	}
 	if set&unix.MOUNT_ATTR_RDONLY != 0 && c.has(didHome) && d.op == c.top {
 		c.done |= didSeal
@@ -103,6 +108,7 @@ func (c *checker) moveMount() *Fault {
 		return c.fault(RulePath, "it looks a path up")
 	}
 	d.attached = true
+	c.loose--
 	path := c.text(3)
 	switch base := c.value(2); {
 	case base == cwd:
@@ -125,12 +131,28 @@ func (c *checker) moveMount() *Fault {
 			return c.fault(RuleDescriptor, "%d is no directory", base)
 		}
 		c.put = append(c.put, attachment{base: c.at(2).op, name: path})
+		if in := c.at(2); d.kind == hostTree && c.isDevice(d.op) && (in.kind == ownMount || in.own) && !slices.Contains(c.devices, in.mount) {
+			c.devices = append(c.devices, in.mount)
+		}
 		return nil
 	case how != unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH || path != "":
 		return c.fault(RulePath, "it looks %q up", path)
 	}
 	if k := c.at(2).kind; k != resolved {
 		return c.fault(RuleDescriptor, "%d is no place to attach to", c.value(2))
+	}
+	return nil
+}
+
+// attached holds when every mount is where it belongs, and what holds devices can be changed by nobody.
+func (c *checker) attached() *Fault {
+	if c.loose > 0 {
+		return c.fault(RuleAttach, "%d are not", c.loose)
+	}
+	for _, mount := range c.devices {
+		if !slices.Contains(c.sealed, mount) {
+			return c.fault(RuleSeal, "%s can be written", c.p.Ops[mount].Label)
+		}
 	}
 	return nil
 }

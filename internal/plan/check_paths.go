@@ -74,21 +74,17 @@ func (c *checker) openat2() *Fault {
 	case c.isMaster(path, flags, resolve):
 		return c.openMaster()
 	case c.isShare(path, flags, resolve):
-		return c.open(descriptor{kind: created})
+		return c.openShare()
 	case !bounded:
 		return c.fault(RulePath, "openat2(%q) has no bounds", path)
 	case flags&(unix.O_CREAT|unix.O_TRUNC) != 0 || flags&(unix.O_PATH|unix.O_DIRECTORY) == 0:
 		return c.fault(RulePath, "openat2(%q) does more than find it", path)
 	}
-	own := base != cwd && (c.at(0).kind == ownMount || c.at(0).own) && resolve&unix.RESOLVE_NO_SYMLINKS != 0 && isComponent(path)
-	return c.open(descriptor{kind: resolved, own: own})
-}
-
-// isShare reports whether an openat2 is of a limit of PID 1's own user namespace, which it may lower.
-func (c *checker) isShare(path string, flags, resolve uint64) bool {
-	return c.process == Init && c.value(0) != cwd && c.at(0).kind == ownMount && c.at(0).proc &&
-		(path == "sys/user/max_inotify_instances" || path == "sys/user/max_inotify_watches") &&
-		flags == unix.O_WRONLY|unix.O_CLOEXEC && resolve == unix.RESOLVE_NO_SYMLINKS
+	d := descriptor{kind: resolved}
+	if base != cwd && (c.at(0).kind == ownMount || c.at(0).own) && resolve&unix.RESOLVE_NO_SYMLINKS != 0 && isComponent(path) {
+		d.own, d.mount = true, c.at(0).mount
+	}
+	return c.open(d)
 }
 
 // isBelow reports whether a path without links in it stays below where it starts.
@@ -149,6 +145,7 @@ func (c *checker) openTree() *Fault {
 		if !c.has(didPrivate) {
 			return c.fault(RuleRoot, "mounts still propagate")
 		}
+		c.loose++
 		return c.open(descriptor{kind: hostTree})
 	}
 	if !isComponent(path) {
@@ -158,6 +155,7 @@ func (c *checker) openTree() *Fault {
 	if d.kind != ownMount && !d.own {
 		return c.fault(RulePath, "open_tree(%q) may follow a link of a tree that is not the sandbox's own", path)
 	}
+	c.loose++
 	// A copy of what was attached has its attributes.
 	return c.open(descriptor{kind: ownTree, restricted: c.isAttached(d.op, path)})
 }

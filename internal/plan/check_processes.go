@@ -128,6 +128,11 @@ func (c *checker) built() *Fault {
 		return c.fault(RuleSeal, "it can be written")
 	case c.has(didBlock):
 		return c.fault(RuleLifeline, "its signals are blocked")
+	case c.unset > 0:
+		return c.fault(RuleShare, "%d are not", c.unset)
+	}
+	if f := c.attached(); f != nil {
+		return f
 	}
 	for fd := range c.fds {
 		terminals := c.p.Keeps && c.fds[fd].devpts

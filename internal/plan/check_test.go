@@ -55,6 +55,13 @@ func move(label, behind string) edit {
 	}
 }
 
+// setShare writes something else to the limit.
+func setShare(value string) edit {
+	return with("set share", func(op *Op) {
+		op.Call, op.Want = kernel.WriteString(int(op.Call.Args[0].Value), value), int64(len(value))
+	})
+}
+
 // bytesOf returns the memory of an argument.
 func bytesOf(op *Op, arg int) []byte { return op.Call.Args[arg].Mem.Bytes }
 
@@ -224,6 +231,26 @@ var breaks = []breach{
 	{RuleRoot, "attached too early", move("attach usr", "go to root")},
 	{RuleSeal, "a writable root", without("seal")},
 	{RuleSeal, "another read-only mount", with("seal", func(op *Op) { op.Call.Args[0].Value = procFD })},
+	{RuleSeal, "a writable directory of devices", without("seal dev")},
+	{RuleSeal, "another directory is read-only", with("seal dev", func(op *Op) { op.Call.Args[0].Value = procFD })},
+	{RuleAttach, "a mount of the host", without("attach usr")},
+	{RuleAttach, "a mask", without("attach mask")},
+	{RuleAttach, "a read-only cover", without("attach sys")},
+	{RuleAttach, "a new file system", without("attach target")},
+	{RuleShare, "it is not set", without("set share")},
+	{RuleShare, "it is set to nothing", setShare("")},
+	{RuleShare, "it is set to no number", setShare("many")},
+	{RuleShare, "it is set to less than nothing", setShare("-1")},
+	{RuleShare, "it is not decimal for the kernel", setShare("010")},
+	{RuleShare, "there is more than a number", setShare("1 2")},
+	{RuleShare, "it is the most that there is", setShare("2147483648")},
+	{RuleDescriptor, "it is set twice", func(p *Program) {
+		i := find(p, "set share")
+		replace(p, i+1, 0, p.Ops[i])
+	}},
+	{RulePath, "another limit", with("open share", func(op *Op) { op.Call.Args[1].Mem.Text = "sys/user/max_user_namespaces" })},
+	{RulePath, "what came on top of it", with("open share", func(op *Op) { bytesOf(op, 2)[16] &^= unix.RESOLVE_NO_XDEV })},
+	{RulePath, "a limit of another /proc", with("open share", func(op *Op) { op.Call.Args[0].Value = rootFD })},
 	{RuleSetup, "what the set-up opened", func(p *Program) {
 		after("unblock the signal", kernel.Socket())(p)
 		p.Ops[find(p, "new")].Want = 8
