@@ -69,7 +69,11 @@ func (c *compilation) compileRules(b *plan.Builder) {
 	c.ruleset = b.Open("make a Landlock ruleset", kernel.LandlockCreateRuleset(c.bare.ruleset))
 	for _, rule := range c.bare.rules {
 		label := "allow the use of " + rule.path
-		fd := b.Open(label, kernel.Openat(unix.AT_FDCWD, rule.path, unix.O_PATH|unix.O_CLOEXEC, 0))
+		open := kernel.Openat(unix.AT_FDCWD, rule.path, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if rule.exact {
+			open = kernel.Openat2(unix.AT_FDCWD, rule.path, unix.O_PATH|unix.O_CLOEXEC, unix.RESOLVE_NO_SYMLINKS)
+		}
+		fd := b.Open(label, open)
 		b.Call(label, kernel.LandlockAllow(c.ruleset, fd, rule.access))
 		b.Close(fd)
 	}

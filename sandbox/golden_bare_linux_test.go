@@ -39,3 +39,8 @@ func init() {
 		{`drop every capability`, "TestRootWithoutUserNamespacesTheCommandIsSomebodyElse"},
 	}...)
 }
+
+var pretendHosts = []struct {
+	name string
+	uid  int
+}{{"user", 1000}, {"root", 0}}

@@ -58,15 +58,12 @@ func pretendHost(arch string, uid int) *Host {
 	return &Host{
 		facts:       facts,
 		stat:        func(path string) (fs.FileInfo, error) { return pretendFile{dir: !strings.HasSuffix(path, ".txt")}, nil },
+		real:        itself,
+		filesystem:  ext4,
 		subordinate: func() (int, int, bool) { return 100000, 100000, true },
 		ofCaller:    pretendSubordinates,
 	}
 }
-
-var pretendHosts = []struct {
-	name string
-	uid  int
-}{{"user", 1000}, {"root", 0}}
 
 // secret is the value of an environment variable: no plan may show it.
 const secret = "hunter2"

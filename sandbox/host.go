@@ -6,6 +6,7 @@ import (
 	"context"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -19,6 +20,9 @@ type Host struct {
 	facts *probe.Facts
 	// stat says what a path of the host is; a field, so that plans for other hosts can be compiled.
 	stat func(path string) (fs.FileInfo, error)
+	// real returns a path of the host without links, and filesystem the type of what is there (statfs(2)).
+	real       func(path string) (string, error)
+	filesystem func(path string) (uint32, error)
 	// subordinate returns the first ID set aside for root in /etc/subuid and /etc/subgid.
 	subordinate func() (uid, gid int, ok bool)
 	// ofCaller returns the IDs set aside for the caller there. It is asked only where a Spec maps others than
@@ -74,7 +78,7 @@ func readHost() (*Host, error) {
 	if err != nil {
 		return nil, &OpError{Index: -1, Op: "look at the host", Err: err, Remedy: "the host's /proc must be mounted"}
 	}
-	return &Host{facts: facts, stat: os.Stat, subordinate: rootSubordinate, ofCaller: idmap.OfCaller}, nil
+	return &Host{facts: facts, stat: os.Stat, real: filepath.EvalSymlinks, filesystem: filesystemType, subordinate: rootSubordinate, ofCaller: idmap.OfCaller}, nil
 }
 
 // hostMaxAge is how long what was read of the host is used again. Reading it takes as long as a tenth of

@@ -5,7 +5,6 @@ package sandbox
 import (
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -33,6 +32,7 @@ type bareness struct {
 type fileRule struct {
 	path   string
 	access uint64
+	exact  bool // no part of the path may be a link
 }
 
 // wantsBare reports whether spec is to be run without namespaces: where it says that it may be, and the host is known
@@ -80,7 +80,7 @@ func (r *resolved) resolveBare(spec *Spec, host *Host, where placement, mode res
 		func() error { return r.resolveLimits(spec, where) },
 		func() error { return r.bareCPUTime(spec, why) },
 		func() error { return r.bareIDs(host) },
-		func() error { return r.bareRules(spec, host) },
+		func() error { return r.bareRules(spec, host, why) },
 		func() error { return r.resolveCommand(spec, host) },
 	} {
 		if err := step(); err != nil {
@@ -151,32 +151,6 @@ func bareFields(spec *Spec, why *UnsupportedError, mode resolveMode) error {
 	return errors.Join(faults...)
 }
 
-// bareMount says why Landlock cannot stand for a mount; "" is that it can.
-func bareMount(spec *Spec, m Mount) string {
-	if m.Type != Bind {
-		return "without a mount namespace nothing but files of the host can be shown"
-	}
-	target := path.Clean(m.Target)
-	if path.Clean(m.Source) != target {
-		return "without a mount namespace a file stays where it is, so that Source and Target must be the same"
-	}
-	for _, special := range []string{"/proc", "/dev", "/sys"} {
-		if isAtOrBelow(special, target) {
-			return special + " holds more than files: its processes and devices would be the host's"
-		}
-	}
-	for _, o := range spec.Mounts {
-		if above := path.Clean(o.Target); o.Writable && !m.Writable && above != target && isAtOrBelow(above, target) {
-			return "it is read-only below " + above + ", which is writable: Landlock allows below what it allows above"
-		}
-	}
-	return ""
-}
-
-func isAtOrBelow(dir, p string) bool {
-	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")
-}
-
 // bareCPUTime: there is no /proc of the sandbox's own in which to see what its processes use.
 func (r *resolved) bareCPUTime(spec *Spec, why *UnsupportedError) error {
 	if !r.watchCPU {
@@ -201,16 +175,19 @@ func (r *resolved) bareIDs(host *Host) error {
 	return nil
 }
 
+// allowFile adds a rule.
+func (r *resolved) allowFile(p string, dir bool, access uint64) *fileRule {
+	if !dir {
+		access &= landlockFiles
+	}
+	r.bare.rules = append(r.bare.rules, fileRule{path: p, access: access & r.bare.ruleset.FS})
+	return &r.bare.rules[len(r.bare.rules)-1]
+}
+
 // bareRules lists what of the host the command may use: of the base system what is bound read-only elsewhere, the
 // devices that hold nothing, and Mounts.
-func (r *resolved) bareRules(spec *Spec, host *Host) error {
-	handled := r.bare.ruleset.FS
-	add := func(p string, dir bool, access uint64) {
-		if !dir {
-			access &= landlockFiles
-		}
-		r.bare.rules = append(r.bare.rules, fileRule{p, access & handled})
-	}
+func (r *resolved) bareRules(spec *Spec, host *Host, why *UnsupportedError) error {
+	add := r.allowFile
 	for _, e := range host.facts.System {
 		if e.Link == "" {
 			add(e.Path, e.Dir, landlockReads)
@@ -231,20 +208,7 @@ func (r *resolved) bareRules(spec *Spec, host *Host) error {
 			add("/dev/"+name, false, unix.LANDLOCK_ACCESS_FS_READ_FILE|unix.LANDLOCK_ACCESS_FS_WRITE_FILE|unix.LANDLOCK_ACCESS_FS_IOCTL_DEV)
 		}
 	}
-	var faults []error
-	for i, m := range spec.Mounts {
-		dir, err := isDir(host, m.Source)
-		if err != nil {
-			faults = append(faults, &SpecError{Field: fmt.Sprintf("Mounts[%d].Source", i), Reason: err.Error()})
-			continue
-		}
-		access := uint64(landlockReads)
-		if m.Writable {
-			access |= landlockWrites
-		}
-		add(path.Clean(m.Target), dir, access)
-	}
-	return errors.Join(faults...)
+	return r.bareMounts(spec, host, why)
 }
 
 // bareFilters compiles the filters. Nobody hears of a forbidden call: what ends the process ends it alone.

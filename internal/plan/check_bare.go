@@ -186,6 +186,8 @@ func (c *checker) bareReaper() *Fault {
 		return c.handle()
 	case name == "openat" && !late && c.value(2) == unix.O_PATH|unix.O_CLOEXEC && c.value(0) == cwd && len(c.op.Call.Args) == 3 && c.text(1) != "" && c.text(1)[0] == '/':
 		return c.open(descriptor{kind: found})
+	case name == "openat2" && !late:
+		return c.exactFile()
 	case name == "landlock_add_rule" && !late:
 		return c.allow()
 	case name == "pipe2" && !late:

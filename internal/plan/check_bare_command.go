@@ -165,13 +165,23 @@ func (c *checker) hitched() bool {
 
 // bareDir finds the working directory.
 func (c *checker) bareDir() *Fault {
+	return c.findHost(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, unix.RESOLVE_NO_MAGICLINKS, resolved)
+}
+
+// exactFile finds a file for a rule, no part of whose path is a link.
+func (c *checker) exactFile() *Fault {
+	return c.findHost(unix.O_PATH|unix.O_CLOEXEC, unix.RESOLVE_NO_SYMLINKS, found)
+}
+
+// findHost finds what is at a path of the host's.
+func (c *checker) findHost(flags, bounds uint64, kind kind) *Fault {
 	const howSize = 24
 	how := c.bytes(2, howSize)
 	if how == nil || c.value(3) != howSize || c.value(0) != cwd || c.text(1) == "" || c.text(1)[0] != '/' ||
-		binary.LittleEndian.Uint64(how) != unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC || binary.LittleEndian.Uint64(how[16:])&unix.RESOLVE_NO_MAGICLINKS == 0 {
+		binary.LittleEndian.Uint64(how) != flags || binary.LittleEndian.Uint64(how[16:])&bounds == 0 {
 		return c.fault(RulePath, "%q is opened", c.text(1))
 	}
-	return c.open(descriptor{kind: resolved})
+	return c.open(descriptor{kind: kind})
 }
 
 // bareExec holds the command to what it may become.

@@ -98,6 +98,7 @@ var bareBreaks = []breach{
 	{RuleLandlock, "it handles less", with("ruleset", func(op *Op) { op.Call.Args[0].Mem.Bytes[0] &^= unix.LANDLOCK_ACCESS_FS_WRITE_FILE })},
 	{RuleLandlock, "it allows what is not handled", with("allow usr", func(op *Op) { op.Call.Args[2].Mem.Bytes[1] = 0x80 })},
 	{RuleLandlock, "it allows a descriptor of the caller's", with("allow usr", func(op *Op) { op.Call.Args[2].Mem.Bytes[8] = 1 })},
+	{RulePath, "a link is followed", with("open usr", func(op *Op) { op.Call = kernel.Openat2(unix.AT_FDCWD, "/usr", unix.O_PATH|unix.O_CLOEXEC, 0) })},
 	{RuleLandlock, "it does not restrict", without("restrict")},
 	{RuleLandlock, "a call comes after it", move("core", "restrict")},
 	{RuleGroup, "the guard outlives the reaper", without("guard follows")},
