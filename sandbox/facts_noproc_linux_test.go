@@ -21,9 +21,9 @@ func init() {
 
 // hosts without a new /proc, by the scripts that make them.
 var noProcHosts = map[string][]string{
-	// As container engines do it.
+	// As container engines do it. What systemd has mounted below /proc/sys must not come to light: hence --rbind.
 	"covered":   {"unshare", "-Urm", "sh", "-c", `mount -t tmpfs none /proc/sys && exec "$0"`},
-	"read-only": {"unshare", "-Urm", "sh", "-c", `mount -o bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec "$0"`},
+	"read-only": {"unshare", "-Urm", "sh", "-c", `mount --rbind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec "$0"`},
 }
 
 // Where there can be no new /proc, and that is allowed, there is none: not the caller's, with the processes outside.
