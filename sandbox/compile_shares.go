@@ -18,7 +18,7 @@ import (
 // is the caller.
 const maxTerminals = 256
 
-// share is how much of something a sandbox may have of which a user has all.
+// share is how much of something a sandbox may have of which its caller has all.
 func share(all int) int { return max(all/4, 1) }
 
 // compileShares bounds what the sandbox's user namespace may have: the kernel's
@@ -33,6 +33,9 @@ func (c *compilation) compileShares(b *plan.Builder) {
 	}{
 		{"sys/user/max_inotify_instances", c.facts.InotifyInstances}, {"sys/user/max_inotify_watches", c.facts.InotifyWatches},
 	} {
+		if l.all == 0 {
+			continue // there is no such limit
+		}
 		name, value := path.Base(l.file), strconv.Itoa(share(l.all))
 		fd := b.Open("open "+name, kernel.Openat2(c.proc, l.file, unix.O_WRONLY|unix.O_CLOEXEC, unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV))
 		b.WriteString("set "+name+" to "+value, fd, value)

@@ -38,14 +38,7 @@ func payloadLeavesOthers(t *testing.T) {
 		{"terminal", "ENOSPC", maxTerminals, "", "", 1000},
 	} {
 		if thing.file != "" {
-			b, err := os.ReadFile(thing.shows)
-			if err != nil {
-				t.Fatal(err)
-			}
-			all, err := strconv.Atoi(strings.TrimSpace(string(b)))
-			if err != nil {
-				t.Fatal(err)
-			}
+			all := min(number(t, thing.file), number(t, thing.shows))
 			thing.most = share(all)
 			read := "read:" + thing.file
 			if o := inside(t, nil, read).of(read); strings.TrimSpace(o.Detail) != strconv.Itoa(thing.most) {
@@ -67,6 +60,34 @@ func payloadLeavesOthers(t *testing.T) {
 			outside(t, more).want(more, "ok")
 		}
 		end()
+	}
+}
+
+// number is what a file of /proc/sys says.
+func number(t *testing.T, file string) int {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// A caller that is itself bounded gives a share of what it has: a sandbox in a sandbox once got as much as the outer one
+// had, a quarter of the host's.
+func TestShareIsOfWhatTheCallerMayHave(t *testing.T) {
+	t.Parallel()
+	const read, take = "read:/proc/sys/user/max_inotify_instances", "take:inotify,100"
+	told := lacking(t, `echo 32 >/proc/sys/user/max_inotify_instances && exec "$0"`, lackingRun{Acts: []string{read, take}}).ran(t)
+	if o := told.of(read); strings.TrimSpace(o.Detail) != "8" {
+		t.Errorf("the limit is %v, want a quarter of 32", o)
+	}
+	if o := told.of(take); o.Err != "EMFILE" || o.Detail != "8" {
+		t.Errorf("%v, want EMFILE after 8", o)
 	}
 }
 

@@ -1,7 +1,9 @@
 package probe
 
 import (
+	"errors"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -31,7 +33,8 @@ type Facts struct {
 	// kernel refuses a new /proc (mount_too_revealing in fs/namespace.c).
 	ProcCovered []string
 
-	// What the kernel lets each user have of inotify(7).
+	// What the caller may have of inotify(7): the host's limit for each user, or that of the caller's own user
+	// namespace if it is lower. 0 is that the kernel knows no limits of user namespaces.
 	InotifyInstances, InotifyWatches int
 
 	// Landlock is the version of the kernel's Landlock (landlock(7), "ABI versions"); 0 is none, for the
@@ -116,8 +119,8 @@ func Read(root string) (*Facts, error) {
 		f.ProcReadOnly = appendEntry(f.ProcReadOnly, root, "/proc/"+name, false)
 	}
 	// The defaults of Linux; of watches 5.11 and later has more.
-	f.InotifyInstances = readInt(filepath.Join(root, "/proc/sys/fs/inotify/max_user_instances"), 128)
-	f.InotifyWatches = readInt(filepath.Join(root, "/proc/sys/fs/inotify/max_user_watches"), 8192)
+	f.InotifyInstances = inotify(root, "instances", 128)
+	f.InotifyWatches = inotify(root, "watches", 8192)
 	f.Landlock, f.LandlockErrno = landlock()
 	f.ProcCovered, err = covered(filepath.Join(root, "/proc/self/mountinfo"))
 	return f, err
@@ -180,6 +183,17 @@ var namespaceKinds = [...]string{"user", "mnt", "pid", "net", "ipc", "uts", "cgr
 // maxNamespaces returns how many of a kind the user may have, as far as the user's own namespace says.
 func maxNamespaces(root, kind string) int {
 	return readInt(filepath.Join(root, "/proc/sys/user/max_"+kind+"_namespaces"), Unset)
+}
+
+// inotify returns how many of a thing of inotify(7) the caller may have, at least 1; 0 if its user namespace has no
+// limit of it. A limit that cannot be read is taken for the one given.
+func inotify(root, thing string, otherwise int) int {
+	own := filepath.Join(root, "/proc/sys/user/max_inotify_"+thing)
+	if _, err := os.Lstat(own); errors.Is(err, fs.ErrNotExist) {
+		return 0
+	}
+	all := readInt(filepath.Join(root, "/proc/sys/fs/inotify/max_user_"+thing), otherwise)
+	return max(min(all, readInt(own, all), math.MaxInt32), 1)
 }
 
 func readInt(path string, otherwise int) int {

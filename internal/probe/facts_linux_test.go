@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -144,6 +145,30 @@ func TestParseRelease(t *testing.T) {
 	} {
 		if major, minor := parseRelease(text); major != want[0] || minor != want[1] {
 			t.Errorf("%q: %d.%d", text, major, minor)
+		}
+	}
+}
+
+// The caller's own user namespace may have less than the host: in a sandbox it has a quarter.
+func TestInotifyIsWhatTheCallerMayHave(t *testing.T) {
+	const fs, user = "proc/sys/fs/inotify/max_user_", "proc/sys/user/max_inotify_"
+	for _, tt := range []struct {
+		files              []string
+		instances, watches int
+	}{
+		{[]string{fs + "instances = 128\n", user + "instances = 128\n", fs + "watches = 65536\n", user + "watches = 65536\n"}, 128, 65536},
+		{[]string{fs + "instances = 128\n", user + "instances = 32\n", fs + "watches = 65536\n", user + "watches = 4096\n"}, 32, 4096},
+		{[]string{fs + "instances = 16\n", user + "instances = 2147483647\n", fs + "watches = 1\n", user + "watches = 2147483647\n"}, 16, 1},
+		{[]string{fs + "instances = 0\n", user + "instances = 1\n", fs + "watches = -5\n", user + "watches = 7\n"}, 1, 1},
+		// Files that the caller may not read exist: these cannot be read by anybody.
+		{[]string{user + "instances/", user + "watches/"}, 128, 8192},
+		{[]string{fs + "instances = 64\n", user + "instances/", fs + "watches = 99999999999\n", user + "watches/"}, 64, math.MaxInt32},
+		// A kernel without CONFIG_INOTIFY_USER.
+		{nil, 0, 0},
+		{[]string{fs + "instances = 128\n", fs + "watches = 65536\n"}, 0, 0},
+	} {
+		if f := read(t, tt.files...); f.InotifyInstances != tt.instances || f.InotifyWatches != tt.watches {
+			t.Errorf("%q: %d instances and %d watches, want %d and %d", tt.files, f.InotifyInstances, f.InotifyWatches, tt.instances, tt.watches)
 		}
 	}
 }
