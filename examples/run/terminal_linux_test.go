@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -55,6 +56,11 @@ func sit(t *testing.T, args ...string) *terminal {
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = pts, pts, pts
 	s.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", "TERM=vt100")
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	// As at a terminal, where nothing is ignored: where the tests are started with SIGHUP ignored, as by nohup, run
+	// would be too. What is caught is reset by execve(2), and what is ignored is not.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	defer signal.Stop(caught)
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
