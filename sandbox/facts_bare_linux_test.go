@@ -199,7 +199,7 @@ func TestWithoutNamespacesNobodyOutsideIsReachedByNumber(t *testing.T) {
 	signal := strconv.Itoa(int(unix.SIGWINCH)) // which it does not heed
 	var acts []string
 	for _, act := range []string{"kill:" + pid + "," + signal, "kill:" + pid + ",0", "sigqueue:" + pid + "," + signal + ",1", "pidfdkill:" + pid + "," + signal, "owner:" + pid + "," + signal,
-		"seize:" + pid, "prlimit:" + pid, "renice:" + pid, "reniceuser:", "ioprio:" + pid, "affinity:" + pid, "scheduler:" + pid, "read:/proc/" + pid + "/environ", "read:/proc/" + pid + "/stat", "setsid:"} {
+		"seize:" + pid, "prlimit:" + pid, "renice:" + pid, "reniceuser:", "ioprio:" + pid, "affinity:" + pid, "cpuclock:" + pid, "scheduler:" + pid, "read:/proc/" + pid + "/environ", "read:/proc/" + pid + "/stat", "setsid:"} {
 		acts = append(acts, act)
 		if !strings.HasPrefix(act, "renice") && !strings.HasPrefix(act, "seize") { // which would be everybody; and Yama
 			outside(t, act).want(act, "ok")
@@ -210,6 +210,7 @@ func TestWithoutNamespacesNobodyOutsideIsReachedByNumber(t *testing.T) {
 		for _, act := range slices.Concat(acts, []string{"setpgid:"}) {
 			got.want(act, "EPERM", "EACCES")
 		}
+		insideBare(t, abi, nil, "cpuclock:0").want("cpuclock:0", "ok") // its own
 		// Its guard and its reaper are somebody outside too.
 		out := shellBare(t, abi, `kill -9 $PPID && echo killed; kill -STOP $PPID && echo stopped; echo here`)
 		if out != "here\n" {

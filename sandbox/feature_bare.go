@@ -25,9 +25,11 @@ var bareFeatures = []Feature{
 //     openat2, System V IPC and message queues.
 //   - Before Landlock's ABI 6 (Linux 6.12) a process can signal none but its whole group, itself included:
 //     abort(3) ends otherwise, and Go preempts no goroutine.
-//   - A call for which the policy kills ends the process that makes it, by SIGSYS, and nothing else.
+//   - A call for which the policy kills ends the process that makes it, by SIGSYS, and nothing else: the Result is not
+//     Forbidden, and has SeccompNotify in Missing if Spec.Seccomp has such calls.
+//   - A file that the command makes in a writable Mount is the caller's, and may be set-user-ID.
 //
 // What takes namespaces is an *UnsupportedError: Root, Hostname, UIDs, GIDs, User, Capabilities, Supervisor, Terminal,
-// Collect, other Mounts, one that is read-only below a writable one, CPUTime without a cgroup, New and NewPool.
+// Collect, other Mounts, one with a link in its path, one that is read-only below a writable one, CPUTime without a cgroup, New and NewPool.
 // Without Landlock there is no such sandbox.
 func WithoutUserNamespaces() []Feature { return slices.Clone(bareFeatures) }

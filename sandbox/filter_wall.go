@@ -129,6 +129,14 @@ func wallProcesses() []seccomp.Rule {
 	for _, name := range []string{"sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr", "prlimit64"} {
 		rules = append(rules, allowCall([]seccomp.Arg{equal(0, 0)}, name), refuseCall(unix.EPERM, nil, name))
 	}
+	// A clock below 0 is one of a process or thread (clock_getcpuclockid(3)): of the complement of the ID, and three
+	// bits, the third of which says that it is a thread, which the kernel asks to be one's own. ID 0 is oneself.
+	const below, threadAndKind = 1 << 31, 7
+	clocks := []string{"clock_gettime", "clock_getres", "clock_nanosleep", "timer_create"}
+	for kind := uint64(0); kind < 3; kind++ { // CPUCLOCK_PROF, CPUCLOCK_VIRT, CPUCLOCK_SCHED
+		rules = append(rules, allowCall([]seccomp.Arg{equal(0, seccomp.Low32&^threadAndKind|kind)}, clocks...),
+			refuseCall(unix.EPERM, []seccomp.Arg{{Index: 0, Op: seccomp.Equal, Value: below | kind, Mask: below | threadAndKind}}, clocks...))
+	}
 	const ioprioProcess = 1 // IOPRIO_WHO_PROCESS of linux/ioprio.h
 	return append(rules,
 		allowCall([]seccomp.Arg{equal(0, unix.PRIO_PROCESS), equal(1, 0)}, "setpriority"), refuseCall(unix.EPERM, nil, "setpriority"),

@@ -17,6 +17,9 @@ const full = `echo 1 >/proc/sys/user/max_user_namespaces
 	unshare -U sh -c 'while kill -0 $0; do sleep 0.05; done' $$ </dev/null >/dev/null 2>&1 &
 	own=$(readlink /proc/self/ns/user); until other=$(readlink /proc/$!/ns/user) && [ "$other" != "$own" ]; do kill -0 $! || exit 1; done; exec "$0"`
 
+// fullIPC is that of IPC namespaces.
+var fullIPC = strings.NewReplacer("max_user", "max_ipc", "ns/user", "ns/ipc", "unshare -U", "unshare -i").Replace(full)
+
 // deepest is the script of a host where user namespaces are nested as deep as the kernel lets them be.
 const deepest = `export S='if unshare -U true 2>/dev/null; then exec unshare -Uc sh -c "$S" "$0"; fi; exec "$0"'; exec sh -c "$S" "$0"`
 
@@ -34,6 +37,24 @@ func TestQuotasThatAreUsedUpAreTold(t *testing.T) {
 		s := probed(t, "probe", host...)[UserNamespace]
 		if s.State != Missing || !s.Unsupported || !strings.Contains(s.Remedy, "in use, or user namespaces are nested 32 deep") {
 			t.Errorf("%s: Probe says %+v", name, s)
+		}
+	}
+}
+
+// Else anybody could bring about that others have a weaker sandbox. Seen to fail, unprivileged, when lacksUsers took
+// every refusal for a want of user namespaces.
+func TestQuotasThatAreUsedUpMakeNoSandboxWeaker(t *testing.T) {
+	t.Parallel()
+	bareHost(t, 0)
+	sandboxtest.Need(t, sandboxtest.UserNamespaces(), sandboxtest.Program("unshare"))
+	for name, script := range map[string]string{"user namespaces": full, "IPC namespaces": fullIPC} {
+		cmd := caller(t, "bare")
+		cmd.Env = append(cmd.Env, markerEnv+"=/nothing")
+		cmd.Args = []string{"unshare", "-Uc", "--keep-caps", "sh", "-c", script, cmd.Path} // not -r: root has no other ID there
+		cmd.Path, _ = exec.LookPath("unshare")                                             // it is there
+		out, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "no space left on device") {
+			t.Errorf("%s: %v: %s", name, err, out)
 		}
 	}
 }

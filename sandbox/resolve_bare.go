@@ -12,6 +12,7 @@ import (
 
 	"github.com/ringfence-go/ringfence/idmap"
 	"github.com/ringfence-go/ringfence/internal/kernel"
+	"github.com/ringfence-go/ringfence/seccomp"
 )
 
 // A sandbox without user namespaces, and so without any: Landlock in the place of mounts, a process group in
@@ -90,6 +91,9 @@ func (r *resolved) resolveBare(spec *Spec, host *Host, where placement, mode res
 	if len(faults) > 0 {
 		return errors.Join(faults...)
 	}
+	if spec.Seccomp != nil && endsAll(spec.Seccomp) {
+		r.missing = append(r.missing, SeccompNotify)
+	}
 	r.enforce(Capabilities, "capset, all empty")
 	r.enforce(NoNewPrivs, "PR_SET_NO_NEW_PRIVS")
 	instructions := len(r.bare.wall)
@@ -102,6 +106,12 @@ func (r *resolved) resolveBare(spec *Spec, host *Host, where placement, mode res
 	}
 	r.enforceCommand(spec)
 	return nil
+}
+
+// endsAll reports whether a policy has a call end the sandbox. That those of another ABI do is so of every policy that
+// does not say otherwise.
+func endsAll(p *seccomp.Policy) bool {
+	return kills(p.Default) || kills(p.Unknown) || slices.ContainsFunc(p.Rules, func(r seccomp.Rule) bool { return kills(r.Action) })
 }
 
 // bareListed holds a Spec to AllowMissing, and tells of all that is not listed at once.

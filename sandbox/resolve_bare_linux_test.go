@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +88,21 @@ func TestWithoutNamespacesEveryFieldIsObeyedOrRefused(t *testing.T) {
 		_, err := compileAt(&Spec{AllowMissing: WithoutUserNamespaces()}, pretendBare(6), placement{}, mode)
 		if u := (*UnsupportedError)(nil); !errors.As(err, &u) || u.Feature != UserNamespace {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Nobody is told of a call that kills, so that it cannot end all. Seen to fail when nothing said so.
+func TestWithoutNamespacesTheResultSaysThatNoCallEndsAll(t *testing.T) {
+	killing := seccomp.Default()
+	killing.Rules = append([]seccomp.Rule{{Names: []string{"getpriority"}, Action: seccomp.KillProcess}}, killing.Rules...)
+	for policy, want := range map[*seccomp.Policy]bool{nil: false, seccomp.Default(): false, killing: true} {
+		p, err := Compile(Spec{Args: []string{"true"}, Seccomp: policy, AllowMissing: WithoutUserNamespaces()}, pretendBare(6))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.Contains(p.resolved.missing, SeccompNotify) != want {
+			t.Errorf("missing %v, want %v", p.resolved.missing, want)
 		}
 	}
 }

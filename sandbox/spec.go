@@ -94,7 +94,8 @@ type Spec struct {
 	// filter": a policy that allows everything says so itself.
 	//
 	// A call for which it kills, whatever process or thread of the sandbox makes it, ends everything in
-	// the sandbox: the Result is Forbidden and names the call.
+	// the sandbox: the Result is Forbidden and names the call. Without user namespaces it ends the process alone
+	// (see WithoutUserNamespaces).
 	Seccomp *seccomp.Policy
 
 	// Supervisor answers the calls for which Seccomp says seccomp.Notify. It must be set if there are
@@ -126,7 +127,8 @@ type Spec struct {
 	//   - NetworkNamespace: the filter refuses every socket but connected pairs, whatever Seccomp says.
 	//   - IPCNamespace: the filter refuses System V IPC and POSIX message queues.
 	//   - UTSNamespace, CgroupNamespace: nothing. The command sees the host's name, and the path of its cgroup.
-	//   - NewProc: /proc is empty. The caller's, which tells of every process outside, is never handed in.
+	//   - NewProc: /proc is empty, and with UserNamespace missing there is none. The caller's, which tells of every
+	//     process outside, is never handed in.
 	//   - MemoryLimit, PidsLimit: resource limits, as Limits says.
 	//   - UserNamespace, with all of WithoutUserNamespaces: Landlock, a second filter and a process group.
 	AllowMissing []Feature
@@ -247,7 +249,8 @@ type Limits struct {
 
 	// What follows is held by a cgroup of the sandbox's own: see Spec.Cgroup. Where there is none, it is an
 	// *UnsupportedError with the remedy for the host; with MemoryLimit or PidsLimit in AllowMissing,
-	// RLIMIT_DATA of each process takes the place of MemoryMax, and RLIMIT_NPROC that of PidsMax.
+	// RLIMIT_DATA of each process takes the place of MemoryMax, and RLIMIT_NPROC that of PidsMax. Without user
+	// namespaces nothing takes that of PidsMax: RLIMIT_NPROC would count all processes of the caller's on the host.
 
 	// MemoryMax is in bytes, of all processes together, with files in tmpfs and what the kernel keeps for
 	// them; memory.max. When it is reached the kernel kills all of them: the Result is OutOfMemory.
