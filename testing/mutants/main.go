@@ -233,8 +233,9 @@ func (b *bench) test(ctx context.Context, folder string, tests []string, files m
 	case b.vm:
 		args = []string{"go", "run", "./testing/vm", "-run", pattern, "./" + folder}
 	case os.Geteuid() == 0:
-		// A sandbox without its lifeline outlives its caller, and does not outlive this.
-		args = append([]string{"unshare", "--pid", "--fork", "--kill-child", "--mount-proc"}, args...)
+		// A sandbox without its lifeline outlives its caller, and does not outlive this. What one without its IPC
+		// and UTS namespaces makes and changes is not the host's. The network is: one without its own has to find it.
+		args = append([]string{"unshare", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc"}, args...)
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = b.root

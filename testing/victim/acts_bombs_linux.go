@@ -24,7 +24,7 @@ var takers = map[string]func(i int) error{
 	},
 	"signal": queueSignal,
 	"aio":    func(int) error { return aioSetup(4096) },
-	"queue":  func(i int) error { return openQueue(fmt.Sprintf("take-%d", i), unix.O_RDWR|unix.O_CREAT) },
+	"queue":  takeQueue,
 	"pipe":   func(int) error { var p [2]int; return unix.Pipe2(p[:], unix.O_CLOEXEC) },
 	"inode":  func(i int) error { return makeFile("/tmp/" + strconv.Itoa(i)) },
 	"link":   func(i int) error { return unix.Symlink("nothing", "/tmp/"+strconv.Itoa(i)) },
@@ -61,6 +61,16 @@ func makeFile(path string) error {
 		return err
 	}
 	return unix.Close(fd)
+}
+
+// takeQueue makes a queue that goes with the process: its name is nobody else's and is taken away at once, since
+// whoever is outside of a sandbox makes it where the host's are.
+func takeQueue(i int) error {
+	name := fmt.Sprintf("take-%d-%d", os.Getpid(), i)
+	if _, err := mqOpen(name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL); err != nil { // kept open
+		return err
+	}
+	return unlinkQueue(name)
 }
 
 var watcher int

@@ -100,3 +100,12 @@ func ioctl(arg string) (string, error) {
 	fd, request, _ := strings.Cut(arg, ",")
 	return "", ioctlByte(number(fd), requests[request], 'x')
 }
+
+// openQueue opens or makes a POSIX message queue, which stays when it is closed.
+func openQueue(name string, flags int) error {
+	fd, err := mqOpen(name, flags)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}

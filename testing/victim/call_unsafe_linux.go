@@ -47,15 +47,15 @@ func unlinkQueue(name string) error {
 	return nil
 }
 
-// openQueue opens or makes a POSIX message queue.
-func openQueue(name string, flags int) error {
+// mqOpen is mq_open(2).
+func mqOpen(name string, flags int) (int, error) {
 	p, err := syscall.BytePtrFromString(name)
 	if err != nil {
-		return err
+		return -1, err
 	}
 	fd, _, errno := unix.Syscall6(unix.SYS_MQ_OPEN, uintptr(unsafe.Pointer(p)), uintptr(flags), 0o666, 0, 0, 0)
 	if errno != 0 {
-		return errno
+		return -1, errno
 	}
-	return unix.Close(int(fd))
+	return int(fd), nil
 }
