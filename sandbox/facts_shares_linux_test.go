@@ -11,6 +11,7 @@ import (
 
 	"github.com/ringfence-go/ringfence/internal/kernel"
 	"github.com/ringfence-go/ringfence/internal/plan"
+	"github.com/ringfence-go/ringfence/testing/sandboxtest"
 )
 
 // Facts about what the kernel counts for a user, or for everybody, and no cgroup bounds: a sandbox that takes
@@ -49,15 +50,21 @@ func payloadLeavesOthers(t *testing.T) {
 			continue // it takes its time
 		}
 		first, one := "take:"+thing.name+",100000", "take:"+thing.name+",1"
+		if thing.name != "watch" { // which makes files
+			// The control: more than a sandbox gets is to be had, unless others of the user's have it.
+			more := fmt.Sprintf("take:%s,%d", thing.name, thing.most+2)
+			if o := outside(t, more).of(more); !o.OK() {
+				sandboxtest.Skip(t, "free-"+thing.name, fmt.Sprintf("%v, want %d and one for another sandbox and for the caller", o, thing.most))
+			}
+		}
 		outcome, end := taken(t, nil, first)
-		if outcome.Err != thing.err || outcome.Detail != strconv.Itoa(thing.most) {
-			t.Errorf("%s: one sandbox has %s, then %s, want %d and %s", thing.name, outcome.Detail, outcome.Err, thing.most, thing.err)
+		// Fewer if others took some meanwhile.
+		if n, err := strconv.Atoi(outcome.Detail); outcome.Err != thing.err || err != nil || n < 1 || n > thing.most {
+			t.Errorf("%s: one sandbox has %s, then %s, want %d at most and %s", thing.name, outcome.Detail, outcome.Err, thing.most, thing.err)
 		}
 		inside(t, nil, one).want(one, "ok")
-		if thing.name != "watch" { // which makes files
-			// The control: more than a sandbox gets is to be had.
-			more := fmt.Sprintf("take:%s,%d", thing.name, thing.most+1)
-			outside(t, more).want(more, "ok")
+		if thing.name != "watch" {
+			outside(t, one).want(one, "ok")
 		}
 		end()
 	}
