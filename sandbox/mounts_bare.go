@@ -58,10 +58,10 @@ func (r *resolved) bareMounts(spec *Spec, host *Host, why *UnsupportedError) err
 	var faults []error
 	for i, m := range spec.Mounts {
 		dir, err := isDir(host, m.Source)
-		var real string
+		var found string
 		var kind uint32
 		if err == nil {
-			real, err = host.real(m.Source)
+			found, err = host.real(m.Source)
 		}
 		if err == nil {
 			kind, err = host.filesystem(m.Source)
@@ -72,9 +72,9 @@ func (r *resolved) bareMounts(spec *Spec, host *Host, why *UnsupportedError) err
 		case err != nil:
 			faults = append(faults, &SpecError{Field: fmt.Sprintf("Mounts[%d].Source", i), Reason: err.Error()})
 			continue
-		case real != target:
-			reason = fmt.Sprintf("%s is %s, and without a mount namespace Source and Target must name that", target, real)
-			remedy = fmt.Sprintf("give %s as both, or: %s", real, remedy)
+		case found != target:
+			reason = fmt.Sprintf("%s is %s, and without a mount namespace Source and Target must name that", target, found)
+			remedy = fmt.Sprintf("give %s as both, or: %s", found, remedy)
 		case slices.Contains(kernelFilesystems, kind):
 			reason = target + " holds more than files: its processes, devices and settings would be the host's"
 		}

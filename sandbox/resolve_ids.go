@@ -32,8 +32,8 @@ type ids struct {
 
 // hasHostRoot reports whether ID 0 of the namespace around the caller's is mapped. Whether that is the host's very
 // own is for its kernel to know; it is at least root of whatever the caller is in.
-func (ids *ids) hasHostRoot(host *Host) bool {
-	for _, r := range ids.uids {
+func (i *ids) hasHostRoot(host *Host) bool {
+	for _, r := range i.uids {
 		if outside, ok := parentID(host.facts.Caller.UIDRanges, r.HostID); r.HostID == 0 && ok && outside == 0 {
 			return true
 		}

@@ -41,7 +41,8 @@ func (p *Process) adoptCommand(pid int) error {
 	if err != nil {
 		return os.NewSyscallError("pidfd_open", err)
 	}
-	if group, err := unix.Getpgid(pid); err != nil || group != pid || p.report.waits() {
+	group, err := unix.Getpgid(pid)
+	if leads := err == nil && group == pid; !leads || p.report.waits() {
 		unix.Close(fd)
 		return nil
 	}

@@ -44,11 +44,11 @@ var bareActs = map[string]act{
 		_, err = unix.InotifyAddWatch(fd, path, unix.IN_OPEN)
 		return "", err
 	},
-	"flags":    onOpen(func(fd int) error { return unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, 0) }),
-	"lease":    onOpen(func(fd int) error { _, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK); return err }),
-	"setsid":   func(string) (string, error) { _, err := unix.Setsid(); return "", err },
-	"setpgid":  func(string) (string, error) { return "", unix.Setpgid(0, 0) },
-	"owner":    owner,
+	"flags":   onOpen(func(fd int) error { return unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, 0) }),
+	"lease":   onOpen(func(fd int) error { _, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK); return err }),
+	"setsid":  func(string) (string, error) { _, err := unix.Setsid(); return "", err },
+	"setpgid": func(string) (string, error) { return "", unix.Setpgid(0, 0) },
+	"owner":   owner,
 	"cpuclock": func(pid string) (string, error) {
 		return "", unix.ClockGettime(int32(^number(pid)<<3|2), &unix.Timespec{}) // CPUCLOCK_SCHED of a process
 	},
