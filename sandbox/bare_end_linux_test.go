@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -23,6 +24,7 @@ import (
 
 func init() {
 	callers["bare once"] = func() error { return callBareOnce("sh", "-c", strayScript, os.Getenv(markerEnv)) }
+	callers["bare subreaper"] = callSubreaper
 	callers["bare true"] = func() error { return callBareOnce("true") }
 }
 
@@ -41,6 +43,42 @@ func callBareOnce(args ...string) error {
 	fmt.Println(c.Pid())
 	_, err = c.Wait()
 	return err
+}
+
+// callSubreaper is a caller to whom orphans come. It kills a reaper, and tells of the children that it has after Wait.
+func callSubreaper() error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	host, err := readHost()
+	if err != nil {
+		return err
+	}
+	host.refusal = &UnsupportedError{Feature: UserNamespace, Needs: "a host that has some"}
+	c := Command(context.Background(), Spec{Args: []string{"sh", "-c", strayScript, "subreaper"}, AllowMissing: bareFeatures})
+	c.on = host
+	if err := c.Start(); err != nil {
+		return err
+	}
+	guard, err := parentOf(c.Pid())
+	if err != nil {
+		return err
+	}
+	reaper, err := parentOf(guard)
+	if err != nil {
+		return err
+	}
+	if err := unix.Kill(reaper, unix.SIGKILL); err != nil {
+		return err
+	}
+	r, err := c.Wait()
+	left, _ := filepath.Glob("/proc/self/task/*/children")
+	for i, list := range left {
+		b, _ := os.ReadFile(list) // of a thread that has ended there is none
+		left[i] = string(b)
+	}
+	fmt.Printf("%v %v [%s]", r, err, strings.Join(left, ""))
+	return nil
 }
 
 // bareProcesses returns the guard and the reaper of a command.
@@ -213,4 +251,13 @@ func TestWithoutNamespacesDescriptorsInFlightStopNobody(t *testing.T) {
 		t.Error(err)
 	}
 	w.Close()
+}
+
+// Seen to fail when nobody waited for what the reaper had left: the guard and the command stayed as zombies.
+func TestWithoutNamespacesACallerThatReapsHasNoZombies(t *testing.T) {
+	t.Parallel()
+	bareHost(t, 0)
+	if out := string(output(t, caller(t, "bare subreaper"))); out != "signal: killed <nil> []" {
+		t.Errorf("%s", out)
+	}
 }

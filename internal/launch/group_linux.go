@@ -86,6 +86,19 @@ func (p *Process) wakeGuard() {
 	}
 }
 
+// reapGroup waits for what a reaper that was killed has left to this program, if orphans come to it: the guard, which
+// has the stub's group, and then the command's group. See waitForGroup.
+func (p *Process) reapGroup(reaper unix.WaitStatus) {
+	if !p.group || !reaper.Signaled() {
+		return
+	}
+	for _, group := range []int{p.stub, p.leader} {
+		if group > 0 {
+			waitForGroup(group)
+		}
+	}
+}
+
 // killedGuard is the end of a program whose reaper has ended by itself, as it is to, and whose guard has not told of
 // the command's end: then somebody has killed that, and with it the group.
 const killedGuard = unix.WaitStatus(unix.SIGKILL)

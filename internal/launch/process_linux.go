@@ -32,6 +32,8 @@ type Process struct {
 	pid     int         // of PID 1, as this program sees it; 0 is not known. It keeps its number until it is reaped
 	init    int         // pidfd of PID 1; -1 is none
 	command int         // pidfd of PID 2; -1 is none, or not asked for yet
+	stub    int         // with group: the process ID of the stub, and its group's
+	leader  int         // with group: the process ID of the command, and its group's; 0 is not known
 	last    *time.Timer // with group: kills the reaper in the end; nil before Kill
 	gone    bool        // PID 1 was reaped, or is about to be: its number may be another's
 }
@@ -109,6 +111,7 @@ func (p *Process) reported(brief bool) Exit {
 func (p *Process) bury(exit Exit) (Exit, error) {
 	status, usage, err := p.reap()
 	p.cut()
+	p.reapGroup(status)
 	if p.joins && !exit.Reported {
 		p.reapCommand()
 	}
@@ -256,6 +259,7 @@ func (p *Process) Discard() { p.abandon() }
 func (p *Process) abandon() unix.WaitStatus {
 	p.end()
 	status, _, _ := p.reap()
+	p.reapGroup(status)
 	if p.joins {
 		p.reapCommand()
 	}

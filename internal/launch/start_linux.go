@@ -134,6 +134,7 @@ func (s *start) tellAll(message []byte, files []*os.File) error {
 // already. One that failed may have made init all the same; cutting its lines is what ends it then.
 func (s *start) see(stub *os.Process) error {
 	pid := stub.Pid
+	s.p.stub = pid
 	if s.word != nil {
 		defer s.word.Close()
 	}
@@ -184,7 +185,7 @@ func (s *start) see(stub *os.Process) error {
 	if err := s.follow(); err != nil || !s.p.group {
 		return err
 	}
-	return s.p.adoptCommand(s.group)
+	return s.p.adoptCommand(s.p.leader)
 }
 
 // start is a Process in the making, and the ends of its channels that the program gets.
@@ -194,7 +195,6 @@ type start struct {
 	theirs []*os.File
 	word   *os.File // the end at which the caller says when to go on
 	inbox  *os.File // the end at which the caller says what to execute
-	group  int      // the command's ID, of a program without a PID namespace
 }
 
 func (s *start) open() error {
@@ -338,7 +338,7 @@ func (s *start) note(record plan.Record, fds []int) error {
 		}
 		return s.mapIDs(record.PID)
 	case plan.Started:
-		s.p.Started, s.group = time.Now(), record.Group
+		s.p.Started, s.p.leader = time.Now(), record.Group
 		return s.take(fds)
 	case plan.Ready:
 		s.p.ready = true
