@@ -265,17 +265,14 @@ func TestWithoutNamespacesOrphansAreReaped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(sandboxtest.Slow(5 * time.Second)); ; time.Sleep(time.Millisecond) {
-		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", reaper, reaper))
-		if err != nil {
+	var children []byte
+	if !eventually(5*time.Second, func() bool {
+		if children, err = os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", reaper, reaper)); err != nil {
 			t.Fatal(err)
 		}
-		if strings.TrimSpace(string(children)) == strconv.Itoa(guard) {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("children of the reaper: %s, the guard is %d", children, guard)
-		}
+		return strings.TrimSpace(string(children)) == strconv.Itoa(guard)
+	}) {
+		t.Fatalf("children of the reaper: %s, the guard is %d", children, guard)
 	}
 	if err := c.SignalAll(syscall.SIGTERM); err != nil {
 		t.Error(err)

@@ -86,12 +86,12 @@ func randomCalls(t *testing.T, length time.Duration, change func(*Spec)) {
 		t.Error("nobody said that calls were made")
 	}
 	var after held
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if after = holds(); after.fds <= before.fds && after.children < before.children && after.mounts == before.mounts && after.files <= before.files {
-			return
-		}
+	if !eventually(5*time.Second, func() bool {
+		after = holds()
+		return after.fds <= before.fds && after.children < before.children && after.mounts == before.mounts && after.files <= before.files
+	}) {
+		t.Errorf("left: %+v, before, with the canary: %+v", after, before)
 	}
-	t.Errorf("left: %+v, before, with the canary: %+v", after, before)
 }
 
 // callersSpec runs random callers, bounded by what needs no cgroup.

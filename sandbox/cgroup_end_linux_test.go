@@ -18,8 +18,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/ringfence-go/ringfence/testing/sandboxtest"
 )
 
 // Facts about the end of cgroups: who gives them back, and what is left of whom.
@@ -151,10 +149,8 @@ func TestCgroupsOfKilledCallerAreRemovedByTheNextStart(t *testing.T) {
 	}
 	_ = dead.Wait() // killed
 	// The file tells when the last has ended; there is nobody whose child it would be.
-	for deadline := time.Now().Add(sandboxtest.Slow(5 * time.Second)); len(processesIn(t, deadLeaf)) > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("in %s of a dead caller run %v", deadLeaf, processesIn(t, deadLeaf))
-		}
+	if !eventually(5*time.Second, func() bool { return len(processesIn(t, deadLeaf)) == 0 }) {
+		t.Fatalf("in %s of a dead caller run %v", deadLeaf, processesIn(t, deadLeaf))
 	}
 	ours := func(pid int) []string {
 		all, err := filepath.Glob(filepath.Join(subtree, "ringfence-"+strconv.Itoa(pid)+"-*"))

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -195,12 +194,7 @@ func TestSandboxWithARangeEndsWithItsCaller(t *testing.T) {
 	}
 	_ = cmd.Wait() // killed
 	var left []string
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		if left = strays(marker); len(left) == 0 || time.Now().After(deadline) {
-			break
-		}
-	}
-	if len(left) > 0 {
+	if !eventually(5*time.Second, func() bool { left = strays(marker); return len(left) == 0 }) {
 		t.Errorf("%q is left", left)
 	}
 }
@@ -288,11 +282,11 @@ func TestManyRangesLeaveNothing(t *testing.T) {
 		})
 	}
 	all.Wait()
-	after := holds()
-	for deadline := time.Now().Add(2 * time.Second); after != before && time.Now().Before(deadline); after = holds() {
-		runtime.Gosched()
-	}
-	if after.fds > before.fds || after.children > before.children || after.mounts != before.mounts || after.goroutines > before.goroutines {
+	var after held
+	if !eventually(2*time.Second, func() bool {
+		after = holds()
+		return after.fds <= before.fds && after.children <= before.children && after.mounts == before.mounts && after.goroutines <= before.goroutines
+	}) {
 		t.Errorf("%+v, before %+v", after, before)
 	}
 }

@@ -104,6 +104,16 @@ func TestKilledCallerLeavesNothing(t *testing.T) { killCallers(t, "loop") }
 // killCallers kills programs that start sandboxes, each at another moment, and looks for what is left.
 func killCallers(t *testing.T, name string) { killCallersAs(t, name, nil) }
 
+// eventually waits until something is so that tells nobody, and says whether it was within a time.
+func eventually(most time.Duration, so func() bool) bool {
+	for deadline := time.Now().Add(sandboxtest.Slow(most)); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
 // killCallersAs is killCallers of programs that are changed before they start.
 func killCallersAs(t *testing.T, name string, change func(*exec.Cmd)) {
 	sandboxtest.Need(t, sandboxtest.UserNamespaces())
@@ -131,12 +141,7 @@ func killCallersAs(t *testing.T, name string, change func(*exec.Cmd)) {
 		}
 		_ = cmd.Wait() // killed
 		var left []string
-		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-			if left = strays(marker); len(left) == 0 || time.Now().After(deadline) {
-				break
-			}
-		}
-		if len(left) > 0 {
+		if !eventually(5*time.Second, func() bool { left = strays(marker); return len(left) == 0 }) {
 			t.Fatalf("kill %d left %q", i, left)
 		}
 	}

@@ -108,15 +108,12 @@ func compareSoaks(t *testing.T, n int, env string) {
 		t.Errorf("%d KiB more are resident", grown)
 	}
 	var left []string
-	for deadline := time.Now().Add(sandboxtest.Slow(5 * time.Second)); ; time.Sleep(time.Millisecond) {
+	if !eventually(5*time.Second, func() bool {
 		left = slices.DeleteFunc(strays(marker), func(p string) bool {
 			return slices.ContainsFunc(before, func(b string) bool { return strings.Fields(b)[0] == strings.Fields(p)[0] })
 		})
-		if len(left) == 0 || time.Now().After(deadline) {
-			break
-		}
-	}
-	if len(left) > 0 {
+		return len(left) == 0
+	}) {
 		t.Errorf("processes are left: %q", left)
 	}
 	for _, kind := range []string{"exited", "signaled", "canceled", "timed out", "output exceeded", "forbidden system call", "SpecError", "UnsupportedError", "OpError", "context"} {
@@ -202,13 +199,8 @@ func callSoak() error {
 	s.check(ReleaseCgroups(context.Background()))
 	debug.FreeOSMemory()
 	// What a run leaves to be done ends by itself: the last goroutine of one that was canceled, say.
-	h := holds()
-	for deadline := time.Now().Add(sandboxtest.Slow(2 * time.Second)); h.children+h.memfds > 0 || h.goroutines > 1; h = holds() {
-		if time.Now().After(deadline) {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
+	var h held
+	eventually(2*time.Second, func() bool { h = holds(); return h.children+h.memfds == 0 && h.goroutines <= 1 })
 	got := soaked{FDs: h.fds, MemFDs: h.memfds, Children: h.children, Mounts: h.mounts, Files: h.files, Goroutines: h.goroutines}
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
