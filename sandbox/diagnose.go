@@ -28,8 +28,9 @@ const patienceTry = 15 * time.Second
 type diagnosis struct {
 	ctx          context.Context
 	restrictions *probe.Restrictions
-	base         *Spec // what works, for tries to add to; nil if nothing does
-	failure      error // of the zero Spec
+	base         *Spec             // what works, for tries to add to; nil if nothing does
+	failure      error             // of the zero Spec
+	unshared     *UnsupportedError // why what ran had no InotifyLimit
 	states       map[Feature]FeatureState
 }
 
@@ -45,6 +46,22 @@ func (d *diagnosis) run() {
 		}
 		d.tryFeature(t)
 	}
+	d.lookForShares()
+}
+
+// lookForShares notes why a sandbox that works has no InotifyLimit: it did without by itself.
+func (d *diagnosis) lookForShares() {
+	if _, known := d.states[InotifyLimit]; known || d.base == nil {
+		return
+	}
+	var cause error = &UnsupportedError{Feature: InotifyLimit, Needs: "a kernel with limits of inotify for user namespaces (CONFIG_INOTIFY_USER)"}
+	switch {
+	case d.unshared != nil:
+		cause = d.unshared
+	case d.failure != nil:
+		cause = d.failure // of what it takes: user namespaces, a new /proc
+	}
+	d.missing(InotifyLimit, cause)
 }
 
 // list returns the states in the order of features.
@@ -108,6 +125,9 @@ func (d *diagnosis) tryOn(spec *Spec, host *Host) ([]Enforcement, error) {
 	c := Command(ctx, *spec)
 	c.on = host
 	err := c.Start()
+	if c.plan != nil && c.plan.resolved.unshared != nil {
+		d.unshared = c.plan.resolved.unshared
+	}
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrNoInterpreter) {
 		return c.plan.resolved.enforced, nil
 	}

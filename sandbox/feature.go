@@ -18,8 +18,11 @@ const (
 	IDMap Feature = "id map"
 	// IDRanges is more IDs than the caller's own. Host.Features alone names it: the errors of a Spec that maps
 	// some name IDMap.
-	IDRanges      Feature = "id ranges"
-	NewProc       Feature = "new /proc"
+	IDRanges Feature = "id ranges"
+	NewProc  Feature = "new /proc"
+	// InotifyLimit is a share of what the caller may have of inotify(7), so that a sandbox leaves the rest to others.
+	// Where a host refuses to set it, Result.Missing lists it without AllowMissing. Without NewProc there is none.
+	InotifyLimit  Feature = "inotify limit"
 	NoNewPrivs    Feature = "no_new_privs"
 	Capabilities  Feature = "capabilities"
 	SeccompBPF    Feature = "seccomp filter"
@@ -51,7 +54,7 @@ const (
 // features are all of them, in the order of Host.Features.
 var features = [...]Feature{
 	UserNamespace, MountNamespace, PIDNamespace, NetworkNamespace, IPCNamespace, UTSNamespace, CgroupNamespace,
-	IDMap, IDRanges, NewProc, NoNewPrivs, Capabilities, SeccompBPF, SeccompNotify, LayeredRoot, OverlayMount, TerminalPTY, MemfdExec, Landlock, ProcessGroup,
+	IDMap, IDRanges, NewProc, InotifyLimit, NoNewPrivs, Capabilities, SeccompBPF, SeccompNotify, LayeredRoot, OverlayMount, TerminalPTY, MemfdExec, Landlock, ProcessGroup,
 	WallTimeLimit, CPUTimeLimit, OutputLimit, Rlimits,
 	Cgroup, MemoryLimit, PidsLimit, CPULimit, CPUWeight, CPUSet, IOLimits, HugetlbLimit,
 }

@@ -33,6 +33,8 @@ type Host struct {
 	listened bool
 	// noProc says that the kernel has refused a new /proc a moment ago, for what facts.ProcCovered does not show.
 	noProc bool
+	// unshared is why a moment ago nobody could lower the limits of a user namespace; nil is that nobody knows of a reason.
+	unshared *UnsupportedError
 	// refusal is why there are no user namespaces; nil is that nobody knows of a reason.
 	refusal *UnsupportedError
 	// features and failure are what the tries of Probe have found.

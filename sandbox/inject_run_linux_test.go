@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -161,6 +162,8 @@ func (k *trial) refusal() Feature {
 		return UserNamespace
 	case errno == unix.ENOSYS:
 		return MountNamespace
+	case (refused || errno == unix.EROFS || errno == unix.ENOENT) && strings.Contains(op.Label, "max_inotify_"):
+		return InotifyLimit
 	case refused && slices.Contains([]string{stepDenySetgroups, stepMapUsers}, op.Label):
 		return UserNamespace
 	case refused && makesProc(op.Label):

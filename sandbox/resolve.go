@@ -39,6 +39,8 @@ type resolved struct {
 	hostname     string
 	hostNet      bool
 	newProc      bool
+	shares       bool              // of inotify
+	unshared     *UnsupportedError // why there are none, if the host has refused them
 	rlimits      []Rlimit
 	terminal     *Terminal // with its size; nil is none
 	watchCPU     bool      // the caller needs the sandbox's /proc to see what its processes use
@@ -119,7 +121,7 @@ func resolve(spec *Spec, host *Host, where placement, mode resolveMode) (*resolv
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	r.enforceSandbox(spec)
+	r.enforceSandbox(spec, host)
 	if mode == resolveRunning {
 		r.enforceCommand(spec)
 	}
@@ -300,11 +302,12 @@ func (r *resolved) checkStack(spec *Spec) error {
 }
 
 // enforceSandbox lists what holds everything in the sandbox.
-func (r *resolved) enforceSandbox(spec *Spec) {
+func (r *resolved) enforceSandbox(spec *Spec, host *Host) {
 	r.enforce(IDMap, r.ids.String())
 	if r.newProc {
 		r.enforce(NewProc, "procfs of its own PID namespace")
 	}
+	r.resolveShares(host)
 	r.enforce(Capabilities, r.keptCapabilities())
 	r.enforce(NoNewPrivs, "PR_SET_NO_NEW_PRIVS")
 	r.enforce(SeccompBPF, fmt.Sprintf("%d instructions", len(r.filter.raw)/sizeofInstruction)+standsFor(r.without))

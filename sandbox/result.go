@@ -61,7 +61,7 @@ type Result struct {
 	Syscall  string
 	Usage    Usage
 	Enforced []Enforcement // what held the command, in a fixed order
-	Missing  []Feature     // left out under AllowMissing
+	Missing  []Feature     // left out under AllowMissing, or InotifyLimit
 }
 
 // Enforcement is a protection and the mechanism that gave it.

@@ -128,6 +128,8 @@ func (p *Plan) again(err error, allowed []Feature) bool {
 	switch {
 	case u.Feature == NewProc && p.resolved.newProc && slices.Contains(allowed, NewProc):
 		thisHost.note(func(h *Host) { h.noProc = true })
+	case u.Feature == InotifyLimit && p.resolved.shares:
+		thisHost.note(func(h *Host) { h.unshared = u })
 	case u.Feature == SeccompNotify && !p.resolved.filter.supervised():
 		// What is lost is the name of a call that ends the command, and no protection.
 		thisHost.note(func(h *Host) { h.listened = true })

@@ -128,6 +128,8 @@ func (p *Plan) unsupported(op *plan.Op, cause error) error {
 		return &UnsupportedError{Feature: UserNamespace, Needs: "a host that lets this user make namespaces", Remedy: namespaceRemedy(cause), Err: cause}
 	case errors.Is(cause, syscall.ENOSYS):
 		return &UnsupportedError{Feature: MountNamespace, Needs: "Linux 5.15 or later, for " + op.Call.Name, Err: cause}
+	case noShares(op, cause) != nil:
+		return noShares(op, cause)
 	case errors.Is(cause, syscall.EPERM), errors.Is(cause, syscall.EACCES):
 		switch {
 		case op.Label == stepDenySetgroups, op.Label == stepMapUsers:
