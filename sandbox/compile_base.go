@@ -214,9 +214,12 @@ func tmpfsOptions(size int64, mode string) []option {
 	return []option{{"size", strconv.FormatInt(size, 10)}, {"nr_inodes", strconv.FormatInt(max(size/page, 64), 10)}, {"mode", mode}}
 }
 
+// maxTerminals is how many terminals a devpts of a sandbox may have. All of the host's together have 4096 (sysctl
+// kernel.pty.max), of which 1024 are for the host's own (kernel.pty.reserve): the sandboxes share 3072.
+const maxTerminals = 256
+
 // devptsOptions lets anyone open /dev/pts/ptmx and only its user the terminals (the kernel's
 // Documentation/filesystems/devpts.rst).
-// They are as many as one sandbox may have of the 3072 that all file systems but the host's share.
 func devptsOptions() []option {
 	return []option{{"ptmxmode", "0666"}, {"mode", "0600"}, {"max", strconv.Itoa(maxTerminals)}}
 }

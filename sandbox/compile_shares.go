@@ -14,12 +14,6 @@ import (
 	"github.com/ringfence-go/ringfence/internal/plan"
 )
 
-// maxTerminals is how many terminals a sandbox may have, of 4096 (sysctl kernel.pty.max). The kernel counts some
-// things for a user, or for all, that neither a cgroup nor a resource limit bounds. Without bounds one sandbox could
-// take what its caller and all others of the same caller have to share; of inotify that is the host's root, if root
-// is the caller.
-const maxTerminals = 256
-
 // share is how much of something a sandbox may have of which its caller has all.
 func share(all int) int { return max(all/4, 1) }
 
@@ -52,8 +46,11 @@ func noShares(op *plan.Op, cause error) *UnsupportedError {
 		Remedy: "in LXC, LXD, Incus and Proxmox: an AppArmor profile without deny /proc/sys/[^kn]*{,/**}", Err: cause}
 }
 
-// compileShares bounds what the sandbox's user namespace may have: the kernel's
-// Documentation/admin-guide/sysctl/user.rst. Beneath its limit that of the caller's still holds.
+// compileShares bounds what the sandbox's user namespace may have of what the kernel counts for a user, or for all,
+// and neither a cgroup nor a resource limit bounds: inotify (for terminals see maxTerminals). Without bounds one
+// sandbox could take what its caller and all others of the same caller have to share; of inotify that is the host's
+// root, if root is the caller. See the kernel's Documentation/admin-guide/sysctl/user.rst. Beneath its limit that of
+// the caller's still holds.
 func (c *compilation) compileShares(b *plan.Builder) {
 	if !c.shares {
 		return

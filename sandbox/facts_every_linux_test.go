@@ -18,9 +18,9 @@ import (
 // Facts about every call there is, and numbers that none has, by every way into the kernel: what happens is
 // what the policy says.
 
-// bare runs acts without a sandbox and without a filter, but in namespaces where what some calls make is
+// unconfined runs acts without a sandbox and without a filter, but in namespaces where what some calls make is
 // gone with them.
-func bare(t *testing.T, acts ...string) outcomes {
+func unconfined(t *testing.T, acts ...string) outcomes {
 	t.Helper()
 	sandboxtest.Need(t, sandboxtest.UserNamespaces())
 	cmd, err := victim.Outside(append([]string{"nonewprivs"}, acts...)...)
@@ -47,7 +47,7 @@ func under(t *testing.T, p *seccomp.Policy, acts ...string) outcomes {
 	if err := os.WriteFile(file, f.Raw(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got := bare(t, append([]string{"filter:" + file}, acts...)...)
+	got := unconfined(t, append([]string{"filter:" + file}, acts...)...)
 	got.want("filter:"+file, "ok")
 	return got
 }
@@ -66,16 +66,16 @@ func TestEveryCallByEveryABIMeetsThePolicy(t *testing.T) {
 			every := "every:" + gate
 			switch {
 			case gate == victim.Native:
-				meetsPolicy(t, gate, bare(t, every), under(t, seccomp.Default(), every))
+				meetsPolicy(t, gate, unconfined(t, every), under(t, seccomp.Default(), every))
 				meetsPolicy(t, gate, inside(t, noFilter, every), inside(t, nil, every))
 			case gate == "vsyscall":
-				without := bare(t, every)
+				without := unconfined(t, every)
 				meetsPolicy(t, gate, without, under(t, seccomp.Default(), every))
 				vsyscallIsSeen(t, without)
 			case !leadsIn(t, gate) && gate != "x32": // x32 is killed for by its numbers
 				t.Logf("%s does not lead into this kernel", gate)
 			default:
-				isKilled(t, gate, bare(t, every), under(t, seccomp.Default(), every))
+				isKilled(t, gate, unconfined(t, every), under(t, seccomp.Default(), every))
 				isForeign(t, gate, inside(t, foreignAnswers(unix.EDOTDOT), every))
 			}
 		})
@@ -86,7 +86,7 @@ func TestEveryCallByEveryABIMeetsThePolicy(t *testing.T) {
 // in 32-bit mode, and a kernel may have no programs of 32 bits.
 func leadsIn(t *testing.T, gate string) bool {
 	t.Helper()
-	got := bare(t, "by:"+gate+",exit_group").of(gate + " exit_group")
+	got := unconfined(t, "by:"+gate+",exit_group").of(gate + " exit_group")
 	return got.Err == "errno 255" // its argument is -1
 }
 

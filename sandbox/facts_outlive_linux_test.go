@@ -67,23 +67,3 @@ func TestPayloadCannotOutliveItsSandbox(t *testing.T) {
 func straysOf(marker string) []string {
 	return slices.DeleteFunc(strays(marker), func(s string) bool { return !strings.Contains(s, marker) })
 }
-
-// A descriptor of a file can be opened again through /proc, for writing if its mode allows it. The command's
-// are pipes and the null device.
-func TestPayloadGetsNoDescriptorOfAFile(t *testing.T) {
-	t.Parallel()
-	got := inside(t, nil, "descriptors")
-	if o := got.of("descriptors"); o.Detail != "0=chr 1=fifo 2=fifo" {
-		t.Error(o)
-	}
-	file, _ := hostSecret(t)
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	// The control: what the Spec hands in.
-	if o := inside(t, func(s *Spec) { s.ExtraFiles = []*os.File{f} }, "descriptors").of("descriptors"); o.Detail != "0=chr 1=fifo 2=fifo 3=reg" {
-		t.Error(o)
-	}
-}

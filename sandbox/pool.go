@@ -254,8 +254,8 @@ func (p *Pool) park() {
 	}
 }
 
-// Close ends the sandboxes that are ready, and waits for those that have ended to be gone. Commands that run go on. What goes wrong with the removal is an
-// *OpError; to close it again does nothing.
+// Close ends the sandboxes that are ready, and waits for those that have ended to be gone. Commands that run go on.
+// What goes wrong with the removal is an *OpError; to close it again does nothing.
 func (p *Pool) Close() error {
 	p.cancel()
 	p.mu.Lock()

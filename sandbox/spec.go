@@ -141,8 +141,8 @@ const DefaultStopTimeout = 10 * time.Second
 type Root struct {
 	// Path is an existing directory of the host to use as /, submounts included. Who has made the tree does
 	// not matter, nor who changes it meanwhile: no link in it leads out. The way to it is the caller's, as of a
-	// Source. "" with no Layers is the base system. The tree is read-only unless Writable, and then must have the directories /proc
-	// and /dev, which new ones cover.
+	// Source. "" with no Layers is the base system. The tree is read-only unless Writable, and then must have the
+	// directories /proc and /dev, which new ones cover.
 	Path string
 
 	// Layers are the lower layers of an overlay, top first. Not supported by this version: a layer
@@ -277,8 +277,8 @@ type Limits struct {
 	HugetlbMax []HugetlbMax
 
 	// OutputMax is how many bytes the command may write to each of Stdout and Stderr, or to its Terminal; a
-	// stream that is an *os.File is not counted without a Terminal, and one writer for both is counted once. The run ends when there is
-	// more; what came before is kept.
+	// stream that is an *os.File is not counted without a Terminal, and one writer for both is counted once.
+	// The run ends when there is more; what came before is kept.
 	OutputMax int64
 
 	// Rlimits are set for the command (setrlimit(2)), beside a core file size of 0. A hard limit

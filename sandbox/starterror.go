@@ -99,8 +99,6 @@ func resultError(op *plan.Op, result int64) error {
 const (
 	stepDenySetgroups = "write setgroups"
 	stepMapUsers      = "write uid_map"
-	stepPrivate       = "keep mounts from propagating"
-	stepMakeProc      = "make a proc for /proc: mount it"
 	stepMountProc     = "mount proc on /proc"
 	stepMountDev      = "mount tmpfs on /dev"
 	stepLoadFilter    = "load the seccomp filter"

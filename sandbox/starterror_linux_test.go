@@ -10,6 +10,12 @@ import (
 	"github.com/ringfence-go/ringfence/internal/plan"
 )
 
+// Two more of the steps at which hosts are known to refuse.
+const (
+	stepPrivate  = "keep mounts from propagating"
+	stepMakeProc = "make a proc for /proc: mount it"
+)
+
 // stepIndex returns the step with this label.
 func stepIndex(t *testing.T, p *Plan, label string) int {
 	t.Helper()
