@@ -127,14 +127,19 @@ func TestForbiddenCallCannotBeTakenBack(t *testing.T) {
 			t.Fatalf("%v, %v, want a forbidden call", r, o)
 		}
 	}
-	// Where a call that was given up before it was received counts for nothing, the same act succeeds.
-	r, o := forbidden(t, act, func(spec *Spec) {
-		spec.Seccomp = &seccomp.Policy{Default: seccomp.Allow, Rules: []seccomp.Rule{{Names: []string{"mkdirat"}, Action: seccomp.Notify}}}
-		spec.Supervisor = func(context.Context, *Notification) Answer { return Continue() }
-	})
-	if r.Ended != Exited || o == nil || o.Err != "EINTR" {
-		t.Errorf("with a supervisor: %v, %v, want EINTR: this proves nothing", r, o)
+	// Where a call that was given up before it was received counts for nothing, the same act succeeds, if not
+	// always: it takes a signal at that moment.
+	for range 10 {
+		r, o := forbidden(t, act, func(spec *Spec) {
+			spec.Seccomp = &seccomp.Policy{Default: seccomp.Allow, Rules: []seccomp.Rule{{Names: []string{"mkdirat"}, Action: seccomp.Notify}}}
+			spec.Supervisor = func(context.Context, *Notification) Answer { return Continue() }
+		})
+		if r.Ended == Exited && o != nil && o.Err == "EINTR" {
+			return
+		}
+		t.Logf("with a supervisor: %v, %v, want EINTR", r, o)
 	}
+	t.Error("no call was given up: this proves nothing")
 }
 
 // The witness is a thread of PID 1, and out of the payload's reach as that is.
