@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -82,6 +83,27 @@ func TestRootWholeProcIsNotForTheHostsRoot(t *testing.T) {
 		if r, err := Run(context.Background(), whole); !errors.As(err, &fault) || fault.Field != "Mounts[0].Writable" {
 			t.Errorf("%v: %+v, %v", ids, r, err)
 		}
+	}
+}
+
+// The host's root may have another ID where the caller is.
+func TestRootWholeProcIsNotForTheHostsRootByAnotherID(t *testing.T) {
+	cmd := caller(t, "whole proc")
+	cmd.Args = append([]string{"unshare", "-U", "--map-user=1000", "--map-group=1000", cmd.Path}, cmd.Args[1:]...)
+	var err error
+	if cmd.Path, err = exec.LookPath("unshare"); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "Mounts[0].Writable") {
+		t.Errorf("%v, %s", err, out)
+	}
+}
+
+func init() {
+	callers["whole proc"] = func() error {
+		r, err := Run(context.Background(), Spec{Args: []string{"true"}, Mounts: []Mount{{Type: Proc, Target: "/proc", Writable: true}}})
+		fmt.Println(r, err)
+		return nil
 	}
 }
 

@@ -177,7 +177,7 @@ func (r *resolved) bareIDs(host *Host) error {
 		return err
 	}
 	uid, gid := uids[0].HostID, gids[0].HostID
-	if uid == 0 || gid == 0 && host.facts.Caller.UID == 0 {
+	if root, ok := hostRoot(host); uid == 0 || ok && uid == root || gid == 0 && host.facts.Caller.UID == 0 {
 		return &UnsupportedError{Feature: IDMap, Needs: "an ID other than root's in the caller's user namespace", Remedy: "run as an unprivileged user"}
 	}
 	r.bare.takesIDs = host.facts.Caller.UID == 0

@@ -33,12 +33,25 @@ type ids struct {
 // hasHostRoot reports whether ID 0 of the namespace around the caller's is mapped. Whether that is the host's very
 // own is for its kernel to know; it is at least root of whatever the caller is in.
 func (i *ids) hasHostRoot(host *Host) bool {
+	root, ok := hostRoot(host)
 	for _, r := range i.uids {
-		if outside, ok := parentID(host.facts.Caller.UIDRanges, r.HostID); r.HostID == 0 && ok && outside == 0 {
+		if ok && root >= r.HostID && root-r.HostID < r.Size {
 			return true
 		}
 	}
 	return false
+}
+
+// hostRoot returns the ID by which the caller's namespace knows ID 0 of the one around it: another than 0, if somebody
+// says so.
+func hostRoot(host *Host) (id int, ok bool) {
+	for line := range strings.Lines(host.facts.Caller.UIDRanges) {
+		var inside, outside, size int
+		if n, _ := fmt.Sscan(line, &inside, &outside, &size); n == 3 && outside == 0 && size > 0 {
+			return inside, true
+		}
+	}
+	return 0, false
 }
 
 const (

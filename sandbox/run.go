@@ -192,7 +192,7 @@ func verdict(exit *launch.Exit, cause Ending, oom cgroup.OOM) (Result, error) {
 	}
 	if exit.Reported && exit.Status.Signaled() {
 		r.Signal = exit.Status.Signal()
-	} else if exit.Init.Signaled() {
+	} else if !exit.Reported && exit.Init.Signaled() {
 		r.Signal = exit.Init.Signal()
 	}
 	return r, nil
