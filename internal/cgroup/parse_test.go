@@ -109,6 +109,7 @@ func FuzzParse(f *testing.F) {
 func FuzzPlace(f *testing.F) {
 	f.Add("0::/a\n", "1 0 0:2 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n")
 	f.Add("0::/../a (deleted)\n", "1 0 0:2 /a /sys\\040fs ro - cgroup2 none rw,nsdelegate\n2 1 0:3 / /b rw - cgroup c rw,pids\n")
+	f.Add("0::\x0f", "1 0 0:2 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n") // was taken for a path
 	f.Fuzz(func(t *testing.T, membership, mountinfo string) {
 		own, _ := parseMembership(membership)
 		m, rel, ok := covering(parseMounts(mountinfo), own)

@@ -75,7 +75,7 @@ func unescape(s string) string {
 // (cgroups(7)).
 func parseMembership(data string) (string, bool) {
 	for line := range strings.Lines(data) {
-		if p, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); ok {
+		if p, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); ok && strings.HasPrefix(p, "/") {
 			// A cgroup that was removed under a process that still has to end.
 			return strings.TrimSuffix(p, " (deleted)"), true
 		}
