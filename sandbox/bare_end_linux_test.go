@@ -16,8 +16,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/ringfence-go/ringfence/testing/sandboxtest"
 )
 
 // The end of a sandbox without user namespaces, where something holds it up, or somebody outside meddles.
@@ -201,10 +199,8 @@ func TestWithoutNamespacesAKilledReaperLeavesNothing(t *testing.T) {
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
 	awaitOutcome := func(what string, ok func() bool) {
 		t.Helper()
-		for deadline := time.Now().Add(sandboxtest.Slow(5 * time.Second)); !ok(); time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("%s: %q", what, straysOf(marker))
-			}
+		if !eventually(5*time.Second, ok) {
+			t.Fatalf("%s: %q", what, straysOf(marker))
 		}
 	}
 	var command int
